@@ -1,0 +1,1 @@
+"""Ground floor: settings, errors, database base, emotions, logging. Imports nothing of ours."""
