@@ -1,0 +1,1 @@
+"""The vault: keys, sealed blobs and sealed fields. It knows no tables."""

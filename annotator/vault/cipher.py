@@ -1,0 +1,213 @@
+"""The ciphers of the vault, each with its context, none with a choice.
+
+Everything sealed starts with one format byte, and every context starts with the same number, so a
+format can neither be mistaken for another nor be rewritten into one. The primitives are those of
+the ``cryptography`` package; nothing here knows about files, subjects or key rings.
+
+* Streams: Cobblestone-256 of https://c2sp.org/chunked-encryption, version 1 (HKDF-Expand with
+  SHA-512, AES-256-GCM, 16 KiB chunks, a key commitment in the header).
+* Short values: AES-SIV (RFC 5297), which needs no nonce and survives its reuse.
+* Key derivation: HKDF with SHA-512 (RFC 5869). Indexes: HMAC-SHA-256. Signatures: Ed25519.
+"""
+
+import hmac
+from collections.abc import Callable, Iterable, Iterator
+
+from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+
+from annotator.core.errors import Tampered
+
+FORMAT = 1
+KEY_BYTES = 32
+SIV_KEY_BYTES = 64
+CHUNK = 16 * 1024
+SEALED_CHUNK = CHUNK + 16
+# Format byte, salt, commitment: what stands before the first chunk of a stream.
+SALT_BYTES = 24
+COMMITMENT_BYTES = 32
+HEADER_BYTES = 1 + SALT_BYTES + COMMITMENT_BYTES
+# Four sealed chunks: large enough that calls cost nothing, small enough to be bounded memory.
+PIECE = 4 * SEALED_CHUNK
+_STREAM_INFO = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
+
+
+def bind(*fields: str | int | bytes) -> bytes:
+    """Encodes a context without ambiguity, the format number first.
+
+    Each field is a 4-byte big-endian length and its bytes: text as UTF-8, a whole number as
+    8 bytes, big-endian and unsigned.
+    """
+    parts: list[bytes] = []
+    for field in (FORMAT, *fields):
+        if isinstance(field, str):
+            raw = field.encode()
+        elif isinstance(field, int):
+            raw = field.to_bytes(8, "big")
+        else:
+            raw = field
+        parts += (len(raw).to_bytes(4, "big"), raw)
+    return b"".join(parts)
+
+
+def derive_key(secret: bytes, *, info: bytes, length: int, salt: bytes = b"") -> bytes:
+    """HKDF with SHA-512 (RFC 5869): ``length`` bytes bound to ``info``."""
+    return HKDF(SHA512(), length, salt, info).derive(secret)
+
+
+def authenticate(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA-256 of the message, 32 bytes."""
+    return hmac.digest(key, message, "sha256")
+
+
+def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Tells whether an Ed25519 signature (RFC 8032) is good.
+
+    Args:
+        public_key: the raw 32 bytes; anything that is no key makes the answer no.
+        message: what was signed.
+        signature: 64 bytes.
+    """
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def check_format(sealed: bytes) -> None:
+    """Refuses everything but the one format that we write.
+
+    Raises:
+        Tampered: empty, or of a format that this version does not know.
+    """
+    if not sealed:
+        raise Tampered
+    if sealed[0] != FORMAT:
+        raise Tampered(
+            f"A stored item is damaged, or of format {sealed[0]}, which this version cannot open."
+        )
+
+
+class Siv:
+    """AES-SIV under one key, for keys and short texts; safe to share between threads.
+
+    Args:
+        key: 64 bytes (two 256-bit keys). Test vectors use 32 and 48 as well.
+    """
+
+    __slots__ = ("_cipher",)
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESSIV(key)
+
+    def seal(self, data: bytes, *context: bytes) -> bytes:
+        """Format byte, 16 bytes of synthetic IV, ciphertext as long as ``data``."""
+        return bytes([FORMAT]) + self._cipher.encrypt(data, list(context))
+
+    def open(self, sealed: bytes, *context: bytes) -> bytes:
+        """What was sealed under the same key and context.
+
+        Raises:
+            Tampered: in every other case.
+        """
+        check_format(sealed)
+        try:
+            return self._cipher.decrypt(sealed[1:], list(context))
+        except (InvalidTag, ValueError):
+            raise Tampered from None
+
+
+def seal_stream(key: bytes, context: bytes, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Seals pieces of any size into a format byte and one Cobblestone-256 message.
+
+    Memory is bounded by the largest piece. The same input never seals to the same bytes twice.
+    """
+    encryptor = Cobblestone256Encryptor(key, context)
+    yield bytes([FORMAT])
+    for piece in pieces:
+        yield encryptor.update(piece)
+    yield encryptor.finalize()
+
+
+def open_stream(key: bytes, context: bytes, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Opens what ``seal_stream`` made; nothing comes out before the commitment was checked.
+
+    Each piece that comes out is authentic and in its place, but only the end of the iteration
+    says that the message is whole: a reader keeps nothing of a stream that raised.
+
+    Raises:
+        Tampered: the key or the context is another one, or any byte was changed, cut or added.
+    """
+    try:
+        decryptor = Cobblestone256Decryptor(key, context)
+        started = False
+        for piece in pieces:
+            if not started and piece:
+                check_format(piece)
+                started = True
+                yield decryptor.update(memoryview(piece)[1:])
+            else:
+                yield decryptor.update(piece)
+        if not started:
+            raise Tampered
+        yield decryptor.finalize()
+    except InvalidTag:
+        raise Tampered from None
+
+
+def open_range(  # noqa: PLR0913  a message is its key, context, bytes and size, and a range two ends
+    key: bytes,
+    context: bytes,
+    *,
+    read_at: Callable[[int, int], bytes],
+    size: int,
+    start: int,
+    stop: int,
+) -> bytes:
+    """Opens the plaintext bytes ``start`` to ``stop`` alone, clipped to the message.
+
+    The last chunk is always opened as well, so that the length is authentic too.
+
+    Args:
+        key: 32 bytes.
+        context: as it was sealed.
+        read_at: gives ``count`` sealed bytes from an offset, fewer at the end.
+        size: of the sealed message in bytes, the format byte included.
+        start: first byte, 0 or more.
+        stop: the byte after the last.
+
+    Raises:
+        Tampered: as for ``open_stream``, as far as the chunks of the range and the last one tell.
+    """
+    header = read_at(0, HEADER_BYTES)
+    check_format(header)
+    last, rest = divmod(size - HEADER_BYTES, SEALED_CHUNK)
+    if len(header) < HEADER_BYTES or rest < SEALED_CHUNK - CHUNK:
+        raise Tampered
+    salt, commitment = header[1 : 1 + SALT_BYTES], header[1 + SALT_BYTES :]
+    # The specification's HKDF-Expand: key, base nonce and commitment in one.
+    material = HKDFExpand(SHA512(), KEY_BYTES + 12 + 32, _STREAM_INFO + salt + context).derive(key)
+    if not hmac.compare_digest(material[-COMMITMENT_BYTES:], commitment):
+        raise Tampered
+    cipher, base = AESGCM(material[:KEY_BYTES]), int.from_bytes(material[KEY_BYTES:-32], "big")
+
+    def open_chunk(index: int) -> bytes:
+        count = rest if index == last else SEALED_CHUNK
+        sealed = read_at(HEADER_BYTES + index * SEALED_CHUNK, count)
+        try:
+            return cipher.decrypt((base ^ index).to_bytes(12, "big"), sealed, None)
+        except (InvalidTag, ValueError):
+            raise Tampered from None
+
+    tail = open_chunk(last)
+    stop = min(stop, last * CHUNK + len(tail))
+    if start >= stop:
+        return b""
+    first = start // CHUNK
+    chunks = [tail if i == last else open_chunk(i) for i in range(first, (stop - 1) // CHUNK + 1)]
+    return b"".join(chunks)[start - first * CHUNK : stop - first * CHUNK]
