@@ -1,0 +1,1 @@
+"""The rooms: use cases as plain functions. They never commit, never render, never see a request."""
