@@ -104,6 +104,14 @@ class KeyDestroyed(AnnotatorError):
     title = "This was erased; its key no longer exists."
 
 
+class Locked(AnnotatorError):
+    """The vault does not open: no way in was given, or none of those given fits."""
+
+    code = "locked"
+    status = 503
+    title = "The vault is locked."
+
+
 class StorageFull(AnnotatorError):
     """The disk took no more bytes; nothing was half written."""
 

@@ -160,7 +160,7 @@ def open_stream(key: bytes, context: bytes, pieces: Iterable[bytes]) -> Iterator
         raise Tampered from None
 
 
-def open_range(  # noqa: PLR0913  a message is its key, context, bytes and size, and a range two ends
+def open_range(
     key: bytes,
     context: bytes,
     *,

@@ -1,0 +1,376 @@
+"""The vault: one object over a key ring and a folder of sealed blobs."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from os import urandom
+from pathlib import Path
+from typing import BinaryIO
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from annotator.core.errors import InvalidInput, Locked
+from annotator.vault import slots
+from annotator.vault.blobs import BlobFolder, new_blob_id
+from annotator.vault.cipher import (
+    CHUNK,
+    KEY_BYTES,
+    SIV_KEY_BYTES,
+    Siv,
+    authenticate,
+    bind,
+    derive_key,
+    open_stream,
+    seal_stream,
+)
+from annotator.vault.files import Disk, make_folders
+from annotator.vault.keys import (
+    EXPORT,
+    INDEX,
+    KEYS_FOLDER,
+    LOG,
+    STORE,
+    KeyRing,
+    create_ring,
+    refuse_second_ring,
+    unlock_ring,
+)
+
+_SIGNERS = {"log": LOG, "export": EXPORT}
+# Opened subject keys are kept this long, and this many, so that a page of one person's pictures
+# unwraps once. A change of the key ring empties the cache at once, in every process.
+_CACHE_SECONDS = 60.0
+_CACHE_SIZE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A subject's key as the database stores it; useless without the key ring.
+
+    Attributes:
+        wrapped: 49 bytes: format byte, AES-SIV of the 32-byte key.
+        epoch: which key-encryption key wrapped it.
+        version: counts the keys that the subject has had, from 1.
+    """
+
+    wrapped: bytes
+    epoch: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _SubjectKey:
+    """A subject's key, opened: one part for blobs, one for fields."""
+
+    blobs: bytes
+    fields: Siv
+    opened: float
+
+
+class Vault:
+    """Seals and opens; safe to share between threads, cheap per call.
+
+    Every open call raises ``Tampered`` for changed, swapped or foreign bytes and ``KeyDestroyed``
+    for a key whose epoch was destroyed; every sealing call that stores raises ``StorageFull`` or
+    ``StorageFailed`` when nothing was stored. Use ``open_vault`` or ``create_vault`` to get one.
+    """
+
+    def __init__(self, ring: KeyRing, blobs: BlobFolder) -> None:
+        self.install = ring.install
+        self._ring = ring
+        self._blobs = blobs
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[tuple[str, WrappedKey], _SubjectKey] = OrderedDict()
+        self._cached_generation = ring.generation
+
+    @property
+    def epoch(self) -> int:
+        """The primary epoch: new keys are wrapped under it."""
+        return self._ring.primary
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The epochs whose keys still exist, oldest first; more than one during a rotation."""
+        return self._ring.epochs
+
+    # Subjects' keys
+
+    def create_key(self, subject: str) -> WrappedKey:
+        """A new random key for a subject, wrapped under the primary epoch."""
+        return self._wrap(subject, urandom(KEY_BYTES), epoch=self._ring.primary, version=1)
+
+    def rotate(self, keys: Iterable[tuple[str, WrappedKey]]) -> Iterator[tuple[str, WrappedKey]]:
+        """Makes a new primary epoch at once, then wraps each subject's key anew as it is asked.
+
+        The old epochs still open until ``destroy_epoch``, which must wait until every new row is
+        committed.
+        """
+        self._ring.add_epoch()
+        return ((subject, self.rewrap(subject, key)) for subject, key in keys)
+
+    def rewrap(self, subject: str, key: WrappedKey) -> WrappedKey:
+        """The same key wrapped under the primary epoch; nothing sealed with it changes."""
+        secret = self._unwrap(subject, key)
+        return self._wrap(subject, secret, epoch=self._ring.primary, version=key.version)
+
+    def destroy_epoch(self, epoch: int) -> None:
+        """Destroys an old epoch's key, durably: what is still wrapped under it never opens again.
+
+        Raises:
+            Conflict: it is the primary epoch, or none.
+        """
+        self._ring.destroy_epoch(epoch)
+        with self._lock:
+            self._cache.clear()
+
+    def _wrap(self, subject: str, secret: bytes, *, epoch: int, version: int) -> WrappedKey:
+        context = self._key_context(subject, epoch, version)
+        return WrappedKey(self._ring.epoch_cipher(epoch).seal(secret, context), epoch, version)
+
+    def _unwrap(self, subject: str, key: WrappedKey) -> bytes:
+        cipher = self._ring.epoch_cipher(key.epoch)
+        return cipher.open(key.wrapped, self._key_context(subject, key.epoch, key.version))
+
+    def _key_context(self, subject: str, epoch: int, version: int) -> bytes:
+        return bind("subject-key", self.install, subject, epoch, version)
+
+    def _subject_key(self, subject: str, key: WrappedKey) -> _SubjectKey:
+        generation, now, name = self._ring.generation, time.monotonic(), (subject, key)
+        with self._lock:
+            if generation != self._cached_generation:
+                self._cache.clear()
+                self._cached_generation = generation
+            found = self._cache.get(name)
+            if found is not None and now - found.opened < _CACHE_SECONDS:
+                self._cache.move_to_end(name)
+                return found
+        secret = self._unwrap(subject, key)
+        info = bind("subject-keys", self.install, subject)
+        both = derive_key(secret, info=info, length=KEY_BYTES + SIV_KEY_BYTES)
+        opened = _SubjectKey(both[:KEY_BYTES], Siv(both[KEY_BYTES:]), now)
+        with self._lock:
+            if generation == self._cached_generation:
+                self._cache[name] = opened
+                while len(self._cache) > _CACHE_SIZE:
+                    self._cache.popitem(last=False)
+        return opened
+
+    # Blobs
+
+    def seal_blob(
+        self,
+        *,
+        subject: str,
+        key: WrappedKey,
+        kind: str,
+        data: bytes | BinaryIO,
+        revision: int = 1,
+    ) -> str:
+        """Seals and stores a blob; it is durable when this returns.
+
+        Args:
+            subject: whose it is.
+            key: the subject's key.
+            kind: what it is (``original``, ``crop``); it opens as nothing else.
+            data: the bytes, or a binary file, which is read in bounded memory.
+            revision: counts what stood in the same place, from 1.
+
+        Returns:
+            The new blob's id, 32 hexadecimal digits.
+        """
+        secret, blob = self._subject_key(subject, key).blobs, new_blob_id()
+        context = self._blob_context(subject, blob, kind, revision)
+        source = BytesIO(data) if isinstance(data, bytes) else data
+        pieces = iter(lambda: source.read(4 * CHUNK), b"")
+        self._blobs.write(blob, seal_stream(secret, context, pieces))
+        return blob
+
+    def open_blob(
+        self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int = 1
+    ) -> bytes:
+        """The whole blob.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        return b"".join(
+            self._open_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
+        )
+
+    def stream_blob(
+        self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int = 1
+    ) -> Iterator[bytes]:
+        """The blob in pieces of 64 KiB; errors of key, context and header come from this call.
+
+        Each piece is authentic, but only the end of the iteration says that the blob is whole:
+        when it raises ``Tampered`` midway, throw away what came before.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        pieces = self._open_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
+        first = next(pieces)  # opens the file and checks the commitment
+
+        def rest() -> Iterator[bytes]:
+            yield first
+            yield from pieces
+
+        return rest()
+
+    def _open_blob(
+        self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int
+    ) -> Iterator[bytes]:
+        secret = self._subject_key(subject, key).blobs
+        context = self._blob_context(subject, blob, kind, revision)
+        return open_stream(secret, context, self._blobs.read(blob))
+
+    def _blob_context(self, subject: str, blob: str, kind: str, revision: int) -> bytes:
+        return bind(self.install, subject, blob, kind, revision)
+
+    def delete_blob(self, blob: str) -> None:
+        """Removes a blob durably; one that is gone already is fine."""
+        self._blobs.delete(blob)
+
+    def list_blobs(self) -> Iterator[tuple[str, float]]:
+        """Id and time of storing (seconds since 1970) of every blob, in no order."""
+        return self._blobs.names()
+
+    def delete_unfinished(self, *, before: float) -> int:
+        """Removes what crashed writes left, older than a time in seconds since 1970; counts it."""
+        return self._blobs.delete_unfinished(before=before)
+
+    # Fields of the database and small secrets of the installation
+
+    def seal_field(
+        self, *, subject: str, key: WrappedKey, table: str, column: str, row: str, text: str
+    ) -> bytes:
+        """Seals a text for one cell of the database: 17 bytes longer than its UTF-8.
+
+        The same text in the same cell seals to the same bytes.
+        """
+        context = bind(self.install, subject, table, column, row)
+        return self._subject_key(subject, key).fields.seal(text.encode(), context)
+
+    def open_field(
+        self, *, subject: str, key: WrappedKey, table: str, column: str, row: str, sealed: bytes
+    ) -> str:
+        """The text of a cell."""
+        context = bind(self.install, subject, table, column, row)
+        return self._subject_key(subject, key).fields.open(sealed, context).decode()
+
+    def seal_bytes(self, *, purpose: str, data: bytes) -> bytes:
+        """Seals bytes of the installation that belong to no subject; rotations leave them alone."""
+        context = bind("store", self.install, purpose)
+        pieces = _cut(data, 4 * CHUNK)
+        return b"".join(seal_stream(self._ring.secret(STORE), context, pieces))
+
+    def open_bytes(self, *, purpose: str, sealed: bytes) -> bytes:
+        """What ``seal_bytes`` sealed for the same purpose."""
+        context = bind("store", self.install, purpose)
+        pieces = _cut(sealed, 4 * CHUNK)
+        return b"".join(open_stream(self._ring.secret(STORE), context, pieces))
+
+    # Indexes and signatures
+
+    def blind_index(self, purpose: str, value: str | bytes) -> bytes:
+        """32 bytes by which equal values of one purpose are found; says nothing without the key."""
+        return authenticate(self._ring.secret(INDEX), bind("index", purpose, value))
+
+    def sign(self, purpose: str, message: bytes) -> bytes:
+        """An Ed25519 signature, 64 bytes, by the key of a purpose (``log`` or ``export``)."""
+        return self._signer(purpose).sign(message)
+
+    def public_key(self, purpose: str) -> bytes:
+        """The raw 32 bytes of a purpose's Ed25519 public key."""
+        return self._signer(purpose).public_key().public_bytes_raw()
+
+    def _signer(self, purpose: str) -> Ed25519PrivateKey:
+        if purpose not in _SIGNERS:
+            raise InvalidInput("There are signing keys for the log and for exports only.")
+        return Ed25519PrivateKey.from_private_bytes(self._ring.secret(_SIGNERS[purpose]))
+
+
+def _cut(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+def create_vault(
+    folder: Path,
+    *,
+    blobs: Path | None = None,
+    passphrase: str | None = None,
+    key_file: Path | None = None,
+    disk: Disk | None = None,
+) -> tuple[Vault, str]:
+    """Makes the keys of a new installation.
+
+    Args:
+        folder: the keys go to ``keys/`` below it.
+        blobs: where blobs go; ``blobs/`` below the folder unless told.
+        passphrase: one way in.
+        key_file: another: a file to be made, mode 0600.
+        disk: the door to the file system; for tests.
+
+    Returns:
+        The open vault and the recovery code, which is shown once and stored nowhere.
+
+    Raises:
+        InvalidInput: neither a passphrase nor a key file.
+        Conflict: there is a key ring or a key file already.
+        StorageFull, StorageFailed: no vault was made.
+    """
+    disk = disk or Disk()
+    if passphrase is None and key_file is None:
+        raise InvalidInput("Give a passphrase or a key file.")
+    code = slots.new_recovery_code()
+    ways_in = {slots.RECOVERY_CODE: slots.read_recovery_code(code)}
+    if passphrase is not None:
+        ways_in[slots.PASSPHRASE] = slots.read_passphrase(passphrase)
+    make_folders(disk, folder / KEYS_FOLDER)
+    refuse_second_ring(disk, folder / KEYS_FOLDER)
+    make_folders(disk, blobs or folder / "blobs")
+    if key_file is not None:
+        ways_in[slots.KEY_FILE] = slots.make_key_file(disk, key_file)
+    try:
+        ring = create_ring(folder / KEYS_FOLDER, ways_in=ways_in, disk=disk)
+    except BaseException:
+        if key_file is not None:  # made by us a moment ago, and the key of nothing
+            with suppress(OSError):
+                disk.remove(key_file)
+        raise
+    return Vault(ring, BlobFolder(blobs or folder / "blobs", disk)), code
+
+
+def open_vault(
+    folder: Path,
+    *,
+    blobs: Path | None = None,
+    passphrase: str | None = None,
+    key_file: Path | None = None,
+    recovery_code: str | None = None,
+    disk: Disk | None = None,
+) -> Vault:
+    """Opens an installation's vault by any of its ways in; see ``create_vault``.
+
+    Raises:
+        NotFound: there is no key ring.
+        Locked: no way in was given, or none fits.
+        Conflict: the key ring is of a newer format.
+        Tampered: the key ring was changed.
+    """
+    disk = disk or Disk()
+    ways_in: dict[str, bytes] = {}
+    if key_file is not None:
+        ways_in[slots.KEY_FILE] = slots.read_key_file(disk, key_file)
+    if passphrase is not None:
+        ways_in[slots.PASSPHRASE] = slots.read_passphrase(passphrase)
+    if recovery_code is not None:
+        ways_in[slots.RECOVERY_CODE] = slots.read_recovery_code(recovery_code)
+    if not ways_in:
+        raise Locked("Give the passphrase, the key file or the recovery code.")
+    ring = unlock_ring(folder / KEYS_FOLDER, ways_in=ways_in, disk=disk)
+    return Vault(ring, BlobFolder(blobs or folder / "blobs", disk))
