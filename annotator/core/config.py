@@ -46,7 +46,7 @@ class Settings:
     max_upload_mb: int = 50
     lease_seconds: int = 900
     session_hours: int = 12
-    job_heartbeat_seconds: int = 10
+    job_heartbeat_seconds: int = 5
     log_level: str = "INFO"
 
     @classmethod

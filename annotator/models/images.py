@@ -8,15 +8,16 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from annotator.core.db import Base, Created, Key
 from annotator.models.consent import Subject
 
-IMAGE_STATES = ("received", "review", "ready", "rejected", "failed")
+IMAGE_STATES = ("received", "review", "approved", "ready", "rejected", "failed")
 
 
 class Image(Base):
     """One uploaded picture of one subject.
 
-    States: ``received`` (sealed, not yet looked at), ``review`` (redacted, a person must approve),
-    ``ready`` (its face may be labelled), ``rejected`` (a person said no), ``failed`` (not
-    readable, or no face; ``error`` says why).
+    States: ``received`` (sealed, not yet looked at), ``review`` (a person must say which face is
+    the subject's), ``approved`` (a person said it), ``ready`` (redacted; its face may be
+    labelled), ``rejected`` (a person said no), ``failed`` (not readable, or no face; ``error``
+    says why).
 
     ``fingerprint`` is a keyed blind index of the bytes within the dataset, so that the same upload
     twice is one picture; ``sealed_name`` the file's name under the subject's key.

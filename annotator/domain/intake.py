@@ -1,0 +1,98 @@
+"""Taking pictures in: consent first, then bytes, sealed before anything looks at them."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from annotator.core.errors import NotFound
+from annotator.domain import audit, consent, jobs
+from annotator.domain.ports import Imaging, Vault
+from annotator.models import Dataset, Image, Job, Subject
+
+HEAD_BYTES = 512  # enough for every magic number
+
+
+def receive_image(
+    session: Session,
+    *,
+    vault: Vault,
+    imaging: Imaging,
+    dataset: Dataset,
+    subject: Subject,
+    data: bytes,
+    name: str = "",
+    cropped: bool = False,
+    by: int | None = None,
+) -> tuple[Image, bool]:
+    """Takes one picture in: asks the gate, looks at the first bytes, seals, writes the row.
+
+    Args:
+        session: the open transaction.
+        vault: seals the bytes under the subject's key.
+        imaging: knows magic numbers; nothing is decoded here.
+        dataset: where it belongs.
+        subject: whose picture it is; of the same dataset.
+        data: the file as it came.
+        name: the file's name, sealed, for the report.
+        cropped: the picture is a face crop already.
+        by: who sent it.
+
+    Returns:
+        The row, and whether it is new: the same bytes twice are one picture.
+
+    Raises:
+        ConsentMissing: the subject has not consented to ``store``.
+        UnsupportedImage: not a JPEG, PNG or WebP.
+        NotFound: the subject is of another dataset.
+    """
+    if subject.dataset_id != dataset.id:
+        raise NotFound("There is no such person in this dataset.")
+    event = consent.require(session, subject=subject, purpose="store")
+    imaging.sniff(data[:HEAD_BYTES])
+    fingerprint = vault.blind_index(f"upload-{dataset.id}", hashlib.sha256(data).digest())
+    known = session.scalar(
+        select(Image).where(Image.dataset_id == dataset.id, Image.fingerprint == fingerprint)
+    )
+    if known is not None:
+        return known, False
+    uid, key = secrets.token_hex(16), consent.key_of(vault, subject)
+    image = Image(
+        uid=uid,
+        dataset_id=dataset.id,
+        subject_id=subject.id,
+        cropped=cropped,
+        fingerprint=fingerprint,
+        original_blob=vault.seal_blob(subject=subject.uid, key=key, kind="original", data=data),
+        received_by=by,
+    )
+    if name:
+        image.sealed_name = vault.seal_field(
+            subject=subject.uid, key=key, table="images", column="name", row=uid, text=name
+        )
+    session.add(image)
+    session.flush()
+    audit.append(
+        session,
+        action="image.received",
+        actor=audit.actor_of(by),
+        image=image.id,
+        subject=subject.id,
+        consent=event.id,
+    )
+    return image, True
+
+
+def start_intake(
+    session: Session, *, dataset: Dataset, images: Sequence[Image], by: int | None = None
+) -> Job:
+    """Has the worker look at pictures that were just received."""
+    return jobs.enqueue(
+        session,
+        kind="intake",
+        arguments={"images": [image.id for image in images]},
+        dataset_id=dataset.id,
+        created_by=by,
+    )

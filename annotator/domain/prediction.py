@@ -1,0 +1,203 @@
+"""What the current model says about faces: pre-labels and embeddings."""
+
+import base64
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from annotator.core.db import now
+from annotator.core.errors import Conflict
+from annotator.domain import audit, consent, jobs
+from annotator.domain.ports import Guess, SubjectKey, Vault
+from annotator.models import Face, Image, Installation, Job, ModelVersion, Prediction, Subject
+
+CHUNK = 256
+FORBIDDEN_CONTEXTS = ("workplace", "education")  # AI Act, Article 5(1)(f)
+BUNDLED = "bundled"
+
+
+def inference_forbidden(session: Session) -> str | None:
+    """Why no model may look at a face in this installation; ``None`` when it may."""
+    context = session.scalar(select(Installation.context))
+    if context in FORBIDDEN_CONTEXTS:
+        return (
+            f"This installation is used in the context '{context}', where the European Union "
+            "forbids inferring emotions (AI Act, Article 5(1)(f)); pre-labels are switched off."
+        )
+    return None
+
+
+def ensure_bundled(session: Session, *, digest: str) -> ModelVersion:
+    """Makes the network that the package brings known; the first current model."""
+    known = session.scalar(select(ModelVersion).where(ModelVersion.name == BUNDLED))
+    if known is None:
+        known = ModelVersion(
+            name=BUNDLED, kind="cnn", state="current", digest=digest, promoted_at=now()
+        )
+        session.add(known)
+        session.flush()
+        audit.append(session, action="model.registered", actor="cli", model=known.id)
+    return known
+
+
+def current_model(session: Session) -> ModelVersion:
+    """The model that makes the pre-labels.
+
+    Raises:
+        Conflict: there is none; ``init`` registers the bundled one.
+    """
+    model = session.scalar(select(ModelVersion).where(ModelVersion.state == "current"))
+    if model is None:
+        raise Conflict("No model is current; promote one first.")
+    return model
+
+
+def start_prediction(session: Session, *, dataset_id: int, by: int | None = None) -> Job:
+    """Has the current model look at every face of a dataset that it has not seen.
+
+    Raises:
+        Conflict: inference is forbidden here; the sentence says why.
+    """
+    reason = inference_forbidden(session)
+    if reason is not None:
+        raise Conflict(reason)
+    return jobs.enqueue(
+        session,
+        kind="predict",
+        arguments={"dataset_id": dataset_id},
+        dataset_id=dataset_id,
+        created_by=by,
+    )
+
+
+def predict_faces(work: jobs.Work, *, dataset_id: int) -> dict[str, int]:
+    """Job ``predict``: pre-labels and embeddings for faces that the current model has not seen.
+
+    Idempotent: a face that has a prediction of this model is passed over.
+
+    Returns:
+        ``faces`` predicted.
+    """
+    with work.transaction() as session:
+        if inference_forbidden(session) is not None:
+            return {"faces": 0}
+        model = current_model(session)
+        model_id, blob = model.id, model.sealed_blob
+        wanted = _unseen(session, dataset_id=dataset_id, model_id=model_id)
+    weights = open_weights(work.tools.vault, blob)
+    for start in range(0, len(wanted), CHUNK):
+        chunk = wanted[start : start + CHUNK]
+        with work.transaction() as session:
+            opened = _open_crops(session, work.tools.vault, chunk)
+        guesses = work.tools.learning.guess(weights, [crop for _, _, _, crop in opened])
+        with work.transaction() as session:
+            for (face_id, uid, key, _), guess in zip(opened, guesses, strict=True):
+                _write(
+                    session,
+                    vault=work.tools.vault,
+                    model_id=model_id,
+                    face_id=face_id,
+                    uid=uid,
+                    key=key,
+                    guess=guess,
+                )
+        work.report(min(start + CHUNK, len(wanted)), len(wanted))
+    return {"faces": len(wanted)}
+
+
+def open_weights(vault: Vault, blob: str | None) -> bytes | None:
+    """A model's weights; ``None`` stands for the network that the package brings."""
+    return None if blob is None else b"".join(vault.open_archive(purpose="model", blob=blob))
+
+
+def open_embedding(vault: Vault, *, prediction: Prediction, subject: Subject) -> bytes:
+    """The embedding of a face: float16, little-endian."""
+    text = vault.open_field(
+        subject=subject.uid,
+        key=consent.key_of(vault, subject),
+        table="predictions",
+        column="embedding",
+        row=_row(prediction.model_id, prediction.face_id),
+        sealed=prediction.sealed_embedding,
+    )
+    return base64.b64decode(text)
+
+
+def _unseen(session: Session, *, dataset_id: int, model_id: int) -> list[int]:
+    seen = select(Prediction.id).where(
+        Prediction.face_id == Face.id, Prediction.model_id == model_id
+    )
+    return list(
+        session.scalars(
+            select(Face.id)
+            .join(Subject, Subject.id == Face.subject_id)
+            .join(Image, Image.id == Face.image_id)
+            .where(
+                Face.dataset_id == dataset_id,
+                Image.state == "ready",
+                ~seen.exists(),
+                consent.allowing("prelabel", now()),
+            )
+            .order_by(Face.id)
+        )
+    )
+
+
+def _open_crops(
+    session: Session, vault: Vault, face_ids: Sequence[int]
+) -> list[tuple[int, str, SubjectKey, bytes]]:
+    rows = session.execute(
+        select(Face, Subject)
+        .join(Subject, Subject.id == Face.subject_id)
+        .where(Face.id.in_(face_ids), consent.allowing("prelabel", now()))
+        .order_by(Face.id)
+    )
+    opened = []
+    for face, subject in rows:
+        key = consent.key_of(vault, subject)
+        crop = vault.open_blob(subject=subject.uid, key=key, blob=face.crop_blob, kind="crop")
+        opened.append((face.id, subject.uid, key, crop))
+    return opened
+
+
+def _write(
+    session: Session,
+    *,
+    vault: Vault,
+    model_id: int,
+    face_id: int,
+    uid: str,
+    key: SubjectKey,
+    guess: Guess,
+) -> None:
+    known = session.scalar(
+        select(Prediction.id).where(Prediction.face_id == face_id, Prediction.model_id == model_id)
+    )
+    face = session.get(Face, face_id)
+    if known is not None or face is None:
+        return
+    if consent.allowed(session, subject=face.subject, purpose="prelabel") is None:
+        return  # withdrawn while the model was looking
+    sealed = vault.seal_field(
+        subject=uid,
+        key=key,
+        table="predictions",
+        column="embedding",
+        row=_row(model_id, face_id),
+        text=base64.b64encode(guess.embedding).decode(),
+    )
+    session.add(
+        Prediction(
+            face_id=face_id,
+            model_id=model_id,
+            label=guess.label,
+            probability=guess.probability,
+            probabilities=guess.probabilities,
+            sealed_embedding=sealed,
+        )
+    )
+
+
+def _row(model_id: int, face_id: int) -> str:
+    return f"{model_id}/{face_id}"
