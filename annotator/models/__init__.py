@@ -12,7 +12,7 @@ from annotator.models.consent import (
 from annotator.models.datasets import Dataset
 from annotator.models.exports import BALANCES, TIERS, Export, ExportItem
 from annotator.models.images import IMAGE_STATES, Face, Image
-from annotator.models.labelling import FLAGS, MODES, Annotation, Lease, Review, Skip, Task
+from annotator.models.labelling import FLAGS, MODES, Annotation, Lease, Place, Review, Skip, Task
 from annotator.models.learning import (
     MODEL_STATES,
     ClusterMember,
@@ -54,6 +54,7 @@ __all__ = [
     "Membership",
     "ModelVersion",
     "Notice",
+    "Place",
     "Prediction",
     "Review",
     "Skip",

@@ -50,16 +50,53 @@ class Task(Base):
 
 
 class Lease(Base):
-    """One task lent to one person until it expires."""
+    """One task lent to one person.
+
+    While ``held`` it owns one of the task's votes. An expired lease gives that vote back but its
+    row stays, so that a late vote can still be taken when nobody else took the place. What was
+    suggested to the person is written here, because a vote must record what was really shown.
+    """
 
     __tablename__ = "leases"
-    __table_args__ = (UniqueConstraint("task_id", "user_id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("task_id", "user_id"),
+        Index(
+            "ix_leases_held",
+            "expires_at",
+            sqlite_where=text("held = 1"),
+            postgresql_where=text("held"),
+        ),
+        Index(
+            "ix_leases_own",
+            "user_id",
+            sqlite_where=text("held = 1"),
+            postgresql_where=text("held"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[Key]
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"))
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     mode: Mapped[str] = mapped_column(String(8))
-    expires_at: Mapped[dt.datetime] = mapped_column(index=True)
+    held: Mapped[bool] = mapped_column(default=True)
+    expires_at: Mapped[dt.datetime]
+    prelabel: Mapped[str | None] = mapped_column(String(16))
+    prelabel_probability: Mapped[float | None]
+    model_id: Mapped[int | None] = mapped_column(ForeignKey("model_versions.id"))
+
+
+class Place(Base):
+    """How far down a dataset's order one person has come, so that a lease never starts over."""
+
+    __tablename__ = "places"
+    __table_args__ = (UniqueConstraint("user_id", "dataset_id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[Key]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
+    rank: Mapped[float]
+    task_id: Mapped[int]  # breaks ties of rank; the task itself may be gone
 
 
 class Annotation(Base):
