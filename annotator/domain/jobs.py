@@ -129,6 +129,15 @@ def finish(
     session.execute(update(Job).where(Job.id == job_id, Job.state == "running").values(**values))
 
 
+def put_back(session: Session, *, job_id: int) -> None:
+    """Returns a running job to the queue, as if it had not been tried."""
+    session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.state == "running")
+        .values(state="queued", attempts=Job.attempts - 1)
+    )
+
+
 def requeue_dead(session: Session, *, silent_for: dt.timedelta) -> list[int]:
     """Puts jobs back whose worker died; gives up on one that has killed too many workers.
 

@@ -1,0 +1,113 @@
+"""The one place where tools are chosen; heavy ones are opened on first use.
+
+Nothing imported at the top of this package loads TensorFlow, scikit-learn, OpenCV or NumPy: the
+web process lives without them.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+from sqlalchemy import Engine, event
+from sqlalchemy.orm import Session, sessionmaker
+
+from annotator.bootstrap.imaging import LazyImaging
+from annotator.bootstrap.learning import LazyLearning
+from annotator.bootstrap.queue import CeleryQueue
+from annotator.core.config import Settings
+from annotator.core.db import open_engine
+from annotator.core.errors import AnnotatorError
+from annotator.domain import ports
+from annotator.vault import open_vault
+
+log = logging.getLogger(__name__)
+KEY_FILE = Path("keys", "unlock.key")
+BLOBS = "blobs"
+
+
+class Toolbox:
+    """Everything that domain code needs, chosen by the settings.
+
+    Args:
+        settings: read once, by the door.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.data = settings.data
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The database."""
+        return open_engine(self.settings.database)
+
+    @cached_property
+    def sessions(self) -> sessionmaker[Session]:
+        """Makes sessions.
+
+        When a session commits, workers are woken for the jobs that it wrote down, and the blobs
+        that nothing points to any more are deleted.
+        """
+        maker = sessionmaker(self.engine, expire_on_commit=False)
+        event.listen(maker, "after_commit", self._after_commit)
+        event.listen(maker, "after_rollback", _forget)
+        return maker
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """One transaction that writes; committed when the block ends well."""
+        with self.sessions() as session:
+            session.connection(execution_options={"writing": True})
+            yield session
+            session.commit()
+
+    @cached_property
+    def vault(self) -> ports.Vault:
+        """The vault of this installation, unlocked by passphrase or key file."""
+        passphrase = self.settings.passphrase or None
+        key_file = None if passphrase else self.key_file
+        vault = open_vault(
+            self.data, blobs=self.data / BLOBS, passphrase=passphrase, key_file=key_file
+        )
+        # The vault's keys are the ports' keys: the class and the protocol say the same.
+        return cast("ports.Vault", vault)
+
+    @property
+    def key_file(self) -> Path:
+        """Where the key file is that unlocks the vault."""
+        return Path(self.settings.key_file) if self.settings.key_file else self.data / KEY_FILE
+
+    @cached_property
+    def imaging(self) -> ports.Imaging:
+        """Pixels."""
+        return LazyImaging()
+
+    @cached_property
+    def learning(self) -> ports.Learning:
+        """Models."""
+        return LazyLearning(self.imaging)
+
+    @cached_property
+    def queue(self) -> ports.Queue:
+        """Wakes workers."""
+        return CeleryQueue(self.settings)
+
+    def _after_commit(self, session: Session) -> None:
+        for job_id in session.info.pop("jobs", []):
+            try:
+                self.queue.wake(job_id)
+            except Exception:  # the row is committed: the sweeper wakes a worker for it later
+                log.exception("no worker could be woken for job %d", job_id)
+        for blob in session.info.pop("dead_blobs", []):
+            try:
+                self.vault.delete_blob(blob)
+            except AnnotatorError:  # nothing points to it any more: `sweep` will find it
+                log.exception("a blob could not be deleted")
+
+
+def _forget(session: Session) -> None:
+    session.info.pop("jobs", None)
+    session.info.pop("dead_blobs", None)

@@ -1,0 +1,194 @@
+"""One Celery worker: takes a job's number, runs the job's function, writes down how it ended."""
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from annotator.bootstrap import Toolbox
+from annotator.bootstrap.queue import QUEUE, TASK, make_celery
+from annotator.core.errors import AnnotatorError, Cancelled
+from annotator.domain import curation, exports, jobs, labelling, prediction, redaction, training
+
+log = logging.getLogger(__name__)
+
+KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
+    "intake": redaction.process_images,
+    "redact": redaction.redact_image,
+    "tasks": labelling.open_tasks,
+    "predict": prediction.predict_faces,
+    "cluster": curation.cluster_faces,
+    "export": exports.build_export,
+    "train": training.train_model,
+}
+SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead
+REPORT_SECONDS = 0.5  # progress is written at most this often
+UNEXPECTED = "Something unexpected went wrong; the worker's log has the details."
+
+
+class Interrupted(Exception):
+    """The worker is asked to stop; its job goes back to the queue."""
+
+
+class Running:
+    """A job in this worker: see ``annotator.domain.jobs.Work``."""
+
+    def __init__(self, tools: Toolbox, job_id: int, stopping: threading.Event) -> None:
+        self.tools = tools
+        self.job_id = job_id
+        self._stopping = stopping
+        self._told = 0.0
+        self._progress: tuple[int | None, int | None] = (None, None)
+        self._gone = threading.Event()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """One transaction that writes."""
+        with self.tools.transaction() as session:
+            yield session
+
+    def report(self, done: int, total: int) -> None:
+        """Writes progress down, seldom enough not to be the work itself."""
+        self._progress = (done, total)
+        if done == total or time.monotonic() - self._told >= REPORT_SECONDS:
+            self._told = time.monotonic()
+            self.beat()
+        if self._stopping.is_set():
+            raise Interrupted
+        if self._gone.is_set():
+            raise Cancelled
+
+    def beat(self) -> None:
+        """One heartbeat; learns whether somebody cancelled the job."""
+        done, total = self._progress
+        with self.tools.transaction() as session:
+            if not jobs.beat(session, job_id=self.job_id, done=done, total=total):
+                self._gone.set()
+
+    @contextmanager
+    def heart(self, seconds: float) -> Iterator[None]:
+        """Beats in the background as long as the block runs."""
+        stopped = threading.Event()
+
+        def run() -> None:
+            while not stopped.wait(seconds):
+                try:
+                    self.beat()
+                except Exception:  # the next beat may succeed; if none does, the job is found dead
+                    log.exception("a heartbeat of job %d failed", self.job_id)
+
+        thread = threading.Thread(target=run, name=f"heart-{self.job_id}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()
+
+
+def run_job(tools: Toolbox, job_id: int, stopping: threading.Event | None = None) -> bool:
+    """Runs a queued job to its end.
+
+    Args:
+        tools: the instruments.
+        job_id: which one.
+        stopping: set from outside when this process should end soon.
+
+    Returns:
+        False when there was nothing to do: the job is not queued (any more).
+    """
+    with tools.transaction() as session:
+        job = jobs.claim(session, job_id=job_id)
+        if job is None:
+            return False
+        kind, arguments = job.kind, dict(job.arguments)
+    running = Running(tools, job_id, stopping or threading.Event())
+    state, error, result = "done", None, None
+    try:
+        with running.heart(tools.settings.job_heartbeat_seconds):
+            result = KINDS[kind](running, **arguments)
+    except Interrupted:
+        with tools.transaction() as session:
+            jobs.put_back(session, job_id=job_id)
+        return True
+    except Cancelled:
+        state = "cancelled"
+    except AnnotatorError as failure:
+        state, error = "failed", failure.message
+    except Exception:
+        log.exception("job %d (%s) failed", job_id, kind)
+        state, error = "failed", UNEXPECTED
+    with tools.transaction() as session:
+        jobs.finish(session, job_id=job_id, state=state, error=error, result=result)
+    return True
+
+
+def sweep_jobs(tools: Toolbox) -> list[int]:
+    """Puts jobs of dead workers back; returns all jobs that wait."""
+    silent = timedelta(seconds=SILENT_BEATS * tools.settings.job_heartbeat_seconds)
+    with tools.transaction() as session:
+        return jobs.requeue_dead(session, silent_for=silent)
+
+
+def serve(tools: Toolbox) -> None:
+    """Works until the process is asked to stop."""
+    app = make_celery(tools.settings)
+    stopping = threading.Event()
+
+    @app.task(name=TASK)  # type: ignore[untyped-decorator]
+    def run(job_id: int) -> None:
+        if not stopping.is_set():
+            run_job(tools, job_id, stopping)
+
+    previous: dict[int, Any] = {}
+
+    def stop(number: int, frame: Any) -> None:
+        # Celery's own handler waits for the task; the event makes the task end at its next step.
+        stopping.set()
+        previous[number](number, frame)
+
+    def start_sweeping(**_: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous[number] = signal.getsignal(number)
+            signal.signal(number, stop)
+        threading.Thread(target=_sweep_forever, args=(tools, stopping), daemon=True).start()
+
+    from celery.signals import worker_ready  # noqa: PLC0415 - see bootstrap.queue
+
+    worker_ready.connect(start_sweeping, weak=False)
+    app.worker_main(
+        [
+            "worker",
+            "--pool=solo",
+            f"--queues={QUEUE}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--quiet",
+            "--loglevel=WARNING",
+        ]
+    )
+
+
+def _sweep_forever(tools: Toolbox, stopping: threading.Event) -> None:
+    """Finds jobs whose worker died or whose wake-up call was lost, also those from before."""
+    every = SILENT_BEATS * tools.settings.job_heartbeat_seconds
+    while True:
+        try:
+            for job_id in sweep_jobs(tools):
+                tools.queue.wake(job_id)
+        except Exception:  # the disk may be full now and free later
+            log.exception("looking for lost jobs failed")
+        if stopping.wait(every):
+            return
+
+
+if __name__ == "__main__":
+    sys.exit("Start the worker with: python3 manage.py worker")
