@@ -63,7 +63,7 @@ class BlobFolder:
             raise
 
     def read(self, blob: str) -> Iterator[bytes]:
-        """The sealed bytes in pieces of 64 KiB.
+        """The sealed bytes in pieces of 128 KiB.
 
         Raises:
             NotFound: there is no such blob.

@@ -31,8 +31,9 @@ SEALED_CHUNK = CHUNK + 16
 SALT_BYTES = 24
 COMMITMENT_BYTES = 32
 HEADER_BYTES = 1 + SALT_BYTES + COMMITMENT_BYTES
-# Four sealed chunks: large enough that calls cost nothing, small enough to be bounded memory.
-PIECE = 4 * SEALED_CHUNK
+# What is read and written at a time: 128 KiB, so that a call costs little beside its work.
+PIECE_CHUNKS = 8
+PIECE = PIECE_CHUNKS * SEALED_CHUNK
 _STREAM_INFO = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
 
 
@@ -42,16 +43,20 @@ def bind(*fields: str | int | bytes) -> bytes:
     Each field is a 4-byte big-endian length and its bytes: text as UTF-8, a whole number as
     8 bytes, big-endian and unsigned.
     """
-    parts: list[bytes] = []
-    for field in (FORMAT, *fields):
+    return extend(b"", FORMAT, *fields)
+
+
+def extend(context: bytes, *fields: str | int | bytes) -> bytes:
+    """Adds fields to a context: ``extend(bind(a), b)`` is ``bind(a, b)``."""
+    for field in fields:
         if isinstance(field, str):
             raw = field.encode()
         elif isinstance(field, int):
             raw = field.to_bytes(8, "big")
         else:
             raw = field
-        parts += (len(raw).to_bytes(4, "big"), raw)
-    return b"".join(parts)
+        context += len(raw).to_bytes(4, "big") + raw
+    return context
 
 
 def derive_key(secret: bytes, *, info: bytes, length: int, salt: bytes = b"") -> bytes:

@@ -118,6 +118,7 @@ class KeyRing:
     def __init__(self, folder: Path, *, install: str, root: bytes, disk: Disk) -> None:
         self.install = install
         self._folder = folder
+        self._path = folder / RING_NAME
         self._disk = disk
         self._root = _Root(root, install)
         self._lock = threading.RLock()
@@ -207,8 +208,12 @@ class KeyRing:
             return self._state
 
     def _identity(self) -> tuple[int, int, int]:
-        with storage_errors(missing=NotFound):
-            return self._disk.identify(self._folder / RING_NAME)
+        try:
+            return self._disk.identify(self._path)
+        except OSError:
+            # Named only now: a context manager costs as much as the call, on every key's use.
+            with storage_errors(missing=NotFound):
+                raise
 
     def _load(self) -> _State:
         # The identity first: if the file is replaced in between, the next use reads it again.

@@ -19,11 +19,14 @@ from annotator.vault.blobs import BlobFolder, new_blob_id
 from annotator.vault.cipher import (
     CHUNK,
     KEY_BYTES,
+    PIECE,
+    PIECE_CHUNKS,
     SIV_KEY_BYTES,
     Siv,
     authenticate,
     bind,
     derive_key,
+    extend,
     open_stream,
     seal_stream,
 )
@@ -81,6 +84,7 @@ class Vault:
 
     def __init__(self, ring: KeyRing, blobs: BlobFolder) -> None:
         self.install = ring.install
+        self._key_prefix = bind("subject-key", ring.install)
         self._ring = ring
         self._blobs = blobs
         self._lock = threading.Lock()
@@ -101,21 +105,39 @@ class Vault:
 
     def create_key(self, subject: str) -> WrappedKey:
         """A new random key for a subject, wrapped under the primary epoch."""
-        return self._wrap(subject, urandom(KEY_BYTES), epoch=self._ring.primary, version=1)
+        epoch, version = self._ring.primary, 1
+        context = self._key_context(subject, epoch, version)
+        sealed = self._ring.epoch_cipher(epoch).seal(urandom(KEY_BYTES), context)
+        return WrappedKey(sealed, epoch, version)
 
     def rotate(self, keys: Iterable[tuple[str, WrappedKey]]) -> Iterator[tuple[str, WrappedKey]]:
         """Makes a new primary epoch at once, then wraps each subject's key anew as it is asked.
 
         The old epochs still open until ``destroy_epoch``, which must wait until every new row is
-        committed.
+        committed. A key that does not open ends the iteration with its error; ``rewrap`` takes the
+        others one by one.
         """
-        self._ring.add_epoch()
-        return ((subject, self.rewrap(subject, key)) for subject, key in keys)
+        return self._rewrap(keys, self._ring.add_epoch())
 
     def rewrap(self, subject: str, key: WrappedKey) -> WrappedKey:
         """The same key wrapped under the primary epoch; nothing sealed with it changes."""
-        secret = self._unwrap(subject, key)
-        return self._wrap(subject, secret, epoch=self._ring.primary, version=key.version)
+        (_, wrapped), *_ = self._rewrap([(subject, key)], self._ring.primary)
+        return wrapped
+
+    def _rewrap(
+        self, keys: Iterable[tuple[str, WrappedKey]], epoch: int
+    ) -> Iterator[tuple[str, WrappedKey]]:
+        # A hundred thousand in about a second: each epoch's cipher is looked up once.
+        ciphers = {epoch: self._ring.epoch_cipher(epoch)}
+        target = ciphers[epoch]
+        for subject, key in keys:
+            source = ciphers.get(key.epoch)
+            if source is None:
+                source = ciphers[key.epoch] = self._ring.epoch_cipher(key.epoch)
+            prefix = extend(self._key_prefix, subject)
+            secret = source.open(key.wrapped, extend(prefix, key.epoch, key.version))
+            sealed = target.seal(secret, extend(prefix, epoch, key.version))
+            yield subject, WrappedKey(sealed, epoch, key.version)
 
     def destroy_epoch(self, epoch: int) -> None:
         """Destroys an old epoch's key, durably: what is still wrapped under it never opens again.
@@ -127,16 +149,12 @@ class Vault:
         with self._lock:
             self._cache.clear()
 
-    def _wrap(self, subject: str, secret: bytes, *, epoch: int, version: int) -> WrappedKey:
-        context = self._key_context(subject, epoch, version)
-        return WrappedKey(self._ring.epoch_cipher(epoch).seal(secret, context), epoch, version)
-
     def _unwrap(self, subject: str, key: WrappedKey) -> bytes:
         cipher = self._ring.epoch_cipher(key.epoch)
         return cipher.open(key.wrapped, self._key_context(subject, key.epoch, key.version))
 
     def _key_context(self, subject: str, epoch: int, version: int) -> bytes:
-        return bind("subject-key", self.install, subject, epoch, version)
+        return extend(self._key_prefix, subject, epoch, version)
 
     def _subject_key(self, subject: str, key: WrappedKey) -> _SubjectKey:
         generation, now, name = self._ring.generation, time.monotonic(), (subject, key)
@@ -185,7 +203,7 @@ class Vault:
         secret, blob = self._subject_key(subject, key).blobs, new_blob_id()
         context = self._blob_context(subject, blob, kind, revision)
         source = BytesIO(data) if isinstance(data, bytes) else data
-        pieces = iter(lambda: source.read(4 * CHUNK), b"")
+        pieces = iter(lambda: source.read(PIECE_CHUNKS * CHUNK), b"")
         self._blobs.write(blob, seal_stream(secret, context, pieces))
         return blob
 
@@ -204,7 +222,7 @@ class Vault:
     def stream_blob(
         self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int = 1
     ) -> Iterator[bytes]:
-        """The blob in pieces of 64 KiB; errors of key, context and header come from this call.
+        """The blob in pieces of 128 KiB; errors of key, context and header come from this call.
 
         Each piece is authentic, but only the end of the iteration says that the blob is whole:
         when it raises ``Tampered`` midway, throw away what came before.
@@ -265,13 +283,13 @@ class Vault:
     def seal_bytes(self, *, purpose: str, data: bytes) -> bytes:
         """Seals bytes of the installation that belong to no subject; rotations leave them alone."""
         context = bind("store", self.install, purpose)
-        pieces = _cut(data, 4 * CHUNK)
+        pieces = _cut(data)
         return b"".join(seal_stream(self._ring.secret(STORE), context, pieces))
 
     def open_bytes(self, *, purpose: str, sealed: bytes) -> bytes:
         """What ``seal_bytes`` sealed for the same purpose."""
         context = bind("store", self.install, purpose)
-        pieces = _cut(sealed, 4 * CHUNK)
+        pieces = _cut(sealed)
         return b"".join(open_stream(self._ring.secret(STORE), context, pieces))
 
     # Indexes and signatures
@@ -294,8 +312,8 @@ class Vault:
         return Ed25519PrivateKey.from_private_bytes(self._ring.secret(_SIGNERS[purpose]))
 
 
-def _cut(data: bytes, size: int) -> Iterator[bytes]:
-    return (data[at : at + size] for at in range(0, len(data), size))
+def _cut(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + PIECE] for at in range(0, len(data), PIECE))
 
 
 def create_vault(
