@@ -96,3 +96,81 @@ def start_intake(
         dataset_id=dataset.id,
         created_by=by,
     )
+
+
+def start_received(
+    session: Session,
+    *,
+    dataset: Dataset,
+    images: Sequence[int] | None = None,
+    by: int | None = None,
+) -> Job | None:
+    """Has the worker look at received pictures that no job is going to look at.
+
+    Asked twice for the same pictures, it answers with the job that has them.
+
+    Args:
+        session: the open transaction.
+        dataset: where they are.
+        images: their ids; all of the dataset when omitted, which picks up an upload that broke
+            off. Ids of other datasets and of pictures already looked at are passed over.
+        by: who asks.
+
+    Returns:
+        The new job, the job that has all of them already, or ``None`` when there is nothing to do.
+    """
+    query = select(Image.id).where(Image.dataset_id == dataset.id, Image.state == "received")
+    wanted = set(session.scalars(query))
+    if images is not None:
+        wanted &= set(images)
+    holder = None
+    for job in session.scalars(
+        select(Job).where(
+            Job.dataset_id == dataset.id,
+            Job.kind == "intake",
+            Job.state.in_(("queued", "running")),
+        )
+    ):
+        held = wanted.intersection(job.arguments["images"])
+        holder = job if held else holder
+        wanted -= held
+    if not wanted:
+        return holder
+    return jobs.enqueue(
+        session,
+        kind="intake",
+        arguments={"images": sorted(wanted)},
+        dataset_id=dataset.id,
+        created_by=by,
+    )
+
+
+def list_images(
+    session: Session, *, dataset: Dataset, state: str = "", before: int = 0, limit: int = 50
+) -> list[Image]:
+    """Pictures of a dataset, newest first, from behind a cursor; of one state, or all."""
+    query = select(Image).where(Image.dataset_id == dataset.id).order_by(Image.id.desc())
+    if state:
+        query = query.where(Image.state == state)
+    if before:
+        query = query.where(Image.id < before)
+    return list(session.scalars(query.limit(limit)))
+
+
+def open_names(session: Session, *, vault: Vault, images: Sequence[Image]) -> dict[int, str]:
+    """The names that the files of some pictures had, by image id; a withdrawn person's are gone."""
+    names = {}
+    for image in images:
+        subject = image.subject
+        allowed = consent.allowed(session, subject=subject, purpose="store")
+        if image.sealed_name is None or subject.wrapped_key is None or allowed is None:
+            continue
+        names[image.id] = vault.open_field(
+            subject=subject.uid,
+            key=consent.key_of(vault, subject),
+            table="images",
+            column="name",
+            row=image.uid,
+            sealed=image.sealed_name,
+        )
+    return names

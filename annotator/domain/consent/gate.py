@@ -1,0 +1,128 @@
+"""The one gate: ``allowed``. It denies by default."""
+
+import datetime as dt
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session, aliased
+
+from annotator.core.db import now
+from annotator.core.errors import ConsentMissing, InvalidInput
+from annotator.models import PURPOSES, ConsentEvent, Subject
+
+GRANTING = ("given", "renewed")
+
+
+def allowed(
+    session: Session, *, subject: Subject, purpose: str, at: dt.datetime | None = None
+) -> ConsentEvent | None:
+    """The one gate. Asks whether a purpose is allowed for a person at a moment.
+
+    Args:
+        session: the open transaction.
+        subject: whose pixels are wanted.
+        purpose: what for; an unknown one is never allowed.
+        at: the moment; now when omitted.
+
+    Returns:
+        The consent event that allows it, or ``None``. The newest event on the purpose decides;
+        nothing is allowed without ``store``, nor after an erasure.
+    """
+    at = at or now()
+    if subject.withdrawn_at is not None or purpose not in PURPOSES:
+        return None
+    if purpose != "store" and _granting(session, subject, "store", at) is None:
+        return None
+    return _granting(session, subject, purpose, at)
+
+
+def require(
+    session: Session, *, subject: Subject, purpose: str, at: dt.datetime | None = None
+) -> ConsentEvent:
+    """Like ``allowed``, but refuses.
+
+    Raises:
+        ConsentMissing: with a sentence that says whose consent to what is missing.
+    """
+    event = allowed(session, subject=subject, purpose=purpose, at=at)
+    if event is None:
+        raise ConsentMissing(
+            f"{subject.code} has not consented to '{purpose}' (or it has ended): "
+            "record their consent on their page first."
+        )
+    return event
+
+
+def given_purposes(
+    session: Session, *, subject: Subject, at: dt.datetime | None = None
+) -> dict[str, ConsentEvent]:
+    """Every purpose that is allowed at a moment, with the event that allows it."""
+    found = ((p, allowed(session, subject=subject, purpose=p, at=at)) for p in PURPOSES)
+    return {purpose: event for purpose, event in found if event is not None}
+
+
+def allowing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
+    """The gate as a condition on ``Subject`` for queries over many people.
+
+    Must say the same as ``allowed``; a property test compares the two.
+    """
+    if purpose not in PURPOSES:
+        return Subject.id.is_(None)
+    needed = {purpose, "store"}
+    condition: ColumnElement[bool] = Subject.withdrawn_at.is_(None)
+    for name in sorted(needed):
+        condition = condition & _standing(name, at)
+    return condition
+
+
+def check_purposes(purposes: Iterable[str]) -> None:
+    """Refuses a purpose that we do not know.
+
+    Raises:
+        InvalidInput: with the names that we do know.
+    """
+    unknown = sorted(set(purposes) - set(PURPOSES))
+    if unknown:
+        raise InvalidInput(f"There is no purpose '{unknown[0]}'; there are {', '.join(PURPOSES)}.")
+
+
+def _granting(
+    session: Session, subject: Subject, purpose: str, at: dt.datetime
+) -> ConsentEvent | None:
+    newest = session.scalar(
+        select(ConsentEvent)
+        .where(
+            ConsentEvent.subject_id == subject.id,
+            ConsentEvent.purpose == purpose,
+            ConsentEvent.at <= at,
+        )
+        .order_by(ConsentEvent.at.desc(), ConsentEvent.id.desc())
+        .limit(1)
+    )
+    if newest is None or newest.kind not in GRANTING:
+        return None
+    if newest.expires_at is None or newest.expires_at <= at:
+        return None
+    return newest
+
+
+def _standing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
+    event, later = aliased(ConsentEvent), aliased(ConsentEvent)
+    newer = select(later.id).where(
+        later.subject_id == event.subject_id,
+        later.purpose == purpose,
+        later.at <= at,
+        (later.at > event.at) | ((later.at == event.at) & (later.id > event.id)),
+    )
+    return (
+        select(event.id)
+        .where(
+            event.subject_id == Subject.id,
+            event.purpose == purpose,
+            event.at <= at,
+            event.kind.in_(GRANTING),
+            event.expires_at > at,
+            ~newer.exists(),
+        )
+        .exists()
+    )

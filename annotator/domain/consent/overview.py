@@ -1,0 +1,84 @@
+"""Where people stand, many at once. Asks the gate as a condition, so the two cannot differ."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from annotator.core.db import now
+from annotator.domain.consent.gate import allowing
+from annotator.models import PURPOSES, Dataset, Image, Subject
+
+SOON = dt.timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One person at a glance.
+
+    Attributes:
+        subject: the person.
+        purposes: what is allowed now.
+        ends_soon: whether ``store`` is allowed now and will have ended in 30 days.
+        images: pictures held, those that failed or were rejected included.
+    """
+
+    subject: Subject
+    purposes: tuple[str, ...]
+    ends_soon: bool
+    images: int
+
+    @property
+    def state(self) -> str:
+        """One word: ``withdrawn``, ``no consent``, ``ends soon`` or ``consents``."""
+        if self.subject.withdrawn_at is not None:
+            return "withdrawn"
+        if not self.purposes:
+            return "no consent"
+        return "ends soon" if self.ends_soon else "consents"
+
+
+def list_standings(
+    session: Session, *, dataset: Dataset, text: str = "", after: int = 0, limit: int = 50
+) -> list[Standing]:
+    """People of a dataset whose code holds ``text``, oldest first, from behind a cursor."""
+    query = select(Subject.id).where(Subject.dataset_id == dataset.id, Subject.id > after)
+    if text:
+        query = query.where(Subject.code.icontains(text, autoescape=True))
+    return _stand(session, list(session.scalars(query.order_by(Subject.id).limit(limit))))
+
+
+def standing_of(session: Session, *, subject: Subject) -> Standing:
+    """One person at a glance."""
+    return _stand(session, [subject.id])[0]
+
+
+def _stand(session: Session, ids: list[int]) -> list[Standing]:
+    moment = now()
+    answers = [allowing(name, moment) for name in PURPOSES]
+    rows = session.execute(
+        select(
+            Subject,
+            allowing("store", moment + SOON),
+            *(allowing(name, moment) for name in PURPOSES),
+        )
+        .where(Subject.id.in_(ids))
+        .order_by(Subject.id)
+    ).all()
+    held = _count_images(session, ids)
+    standings = []
+    for subject, lasts, *found in rows:
+        purposes = tuple(name for name, yes in zip(PURPOSES, found, strict=True) if yes)
+        ends_soon = bool(purposes) and not lasts
+        standings.append(Standing(subject, purposes, ends_soon, held.get(subject.id, 0)))
+    return standings
+
+
+def _count_images(session: Session, ids: list[int]) -> dict[int, int]:
+    rows = session.execute(
+        select(Image.subject_id, func.count())
+        .where(Image.subject_id.in_(ids))
+        .group_by(Image.subject_id)
+    )
+    return dict(rows.all())
