@@ -58,11 +58,7 @@ def _stand(session: Session, ids: list[int]) -> list[Standing]:
     moment = now()
     answers = [allowing(name, moment) for name in PURPOSES]
     rows = session.execute(
-        select(
-            Subject,
-            allowing("store", moment + SOON),
-            *(allowing(name, moment) for name in PURPOSES),
-        )
+        select(Subject, allowing("store", moment + SOON), *answers)
         .where(Subject.id.in_(ids))
         .order_by(Subject.id)
     ).all()
