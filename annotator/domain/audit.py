@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
@@ -34,3 +35,20 @@ def append(session: Session, *, action: str, actor: str, **details: Any) -> Audi
 def actor_of(user_id: int | None) -> str:
     """How the log names a person: by number; without one it was the command line."""
     return "cli" if user_id is None else f"user-{user_id}"
+
+
+def list_entries(
+    session: Session, *, action: str = "", before: int = 0, limit: int = 100
+) -> list[AuditEntry]:
+    """The log, newest first, from behind a cursor; of one action, or all."""
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
+    if action:
+        query = query.where(AuditEntry.action == action)
+    if before:
+        query = query.where(AuditEntry.id < before)
+    return list(session.scalars(query))
+
+
+def list_actions(session: Session) -> list[str]:
+    """Every action that the log knows, by name."""
+    return list(session.scalars(select(AuditEntry.action).distinct().order_by(AuditEntry.action)))

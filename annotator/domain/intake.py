@@ -13,6 +13,7 @@ from annotator.domain.ports import Imaging, Vault
 from annotator.models import Dataset, Image, Job, Subject
 
 HEAD_BYTES = 512  # enough for every magic number
+MOST_PER_JOB = 1000  # pictures
 
 
 def receive_image(
@@ -107,7 +108,8 @@ def start_received(
 ) -> Job | None:
     """Has the worker look at received pictures that no job is going to look at.
 
-    Asked twice for the same pictures, it answers with the job that has them.
+    Asked twice for the same pictures, it answers with the job that has them. A job that still
+    waits takes more pictures along, so that many small requests do not become many jobs.
 
     Args:
         session: the open transaction.
@@ -117,25 +119,25 @@ def start_received(
         by: who asks.
 
     Returns:
-        The new job, the job that has all of them already, or ``None`` when there is nothing to do.
+        The job that will look at them (or at the last of them), or ``None`` when there is nothing to do.
     """
     query = select(Image.id).where(Image.dataset_id == dataset.id, Image.state == "received")
     wanted = set(session.scalars(query))
     if images is not None:
         wanted &= set(images)
-    holder = None
-    for job in session.scalars(
-        select(Job).where(
-            Job.dataset_id == dataset.id,
-            Job.kind == "intake",
-            Job.state.in_(("queued", "running")),
-        )
-    ):
+    holder = waiting = None
+    for job in _active(session, dataset):
         held = wanted.intersection(job.arguments["images"])
         holder = job if held else holder
         wanted -= held
+        if job.state == "queued" and len(job.arguments["images"]) < MOST_PER_JOB:
+            waiting = job
     if not wanted:
         return holder
+    if waiting is not None:  # the lock keeps workers from taking it meanwhile
+        waiting.arguments = {"images": [*waiting.arguments["images"], *sorted(wanted)]}
+        session.flush()
+        return waiting
     return jobs.enqueue(
         session,
         kind="intake",
@@ -143,6 +145,37 @@ def start_received(
         dataset_id=dataset.id,
         created_by=by,
     )
+
+
+def _active(session: Session, dataset: Dataset) -> Sequence[Job]:
+    """Intake jobs that wait or run, locked until the transaction ends."""
+    return session.scalars(
+        select(Job)
+        .where(
+            Job.dataset_id == dataset.id,
+            Job.kind == "intake",
+            Job.state.in_(("queued", "running")),
+        )
+        .order_by(Job.id)
+        .with_for_update()
+    ).all()
+
+
+def count_stranded(session: Session, *, dataset: Dataset) -> int:
+    """Received pictures that no job is going to look at: an upload that broke off."""
+    received = set(
+        session.scalars(
+            select(Image.id).where(Image.dataset_id == dataset.id, Image.state == "received")
+        )
+    )
+    if not received:
+        return 0
+    active = select(Job.arguments).where(
+        Job.dataset_id == dataset.id, Job.kind == "intake", Job.state.in_(("queued", "running"))
+    )
+    for arguments in session.scalars(active):
+        received.difference_update(arguments["images"])
+    return len(received)
 
 
 def list_images(
