@@ -119,7 +119,7 @@ def start_received(
         by: who asks.
 
     Returns:
-        The job that will look at them (or at the last of them), or ``None`` when there is nothing to do.
+        The job that will look at them (at the last of them), or ``None`` when nothing is to do.
     """
     query = select(Image.id).where(Image.dataset_id == dataset.id, Image.state == "received")
     wanted = set(session.scalars(query))
