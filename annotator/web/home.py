@@ -1,0 +1,102 @@
+"""The home page: what this person should do next, by role.
+
+Each card is one function that looks and one partial in ``templates/home`` that tells. A function
+gives ``None`` when there is nothing to say.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from annotator.domain import accounts, datasets, jobs
+from annotator.models import Dataset, ModelVersion, User
+from annotator.web.rendering import page
+from annotator.web.security import requires, signed_in
+from annotator.web.transaction import db
+
+blueprint = Blueprint("home", __name__)
+SHOWN = 6  # datasets on the home page; the rest are one click away
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One thing on the page: the partial and what it shows."""
+
+    partial: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One dataset and how far it is."""
+
+    dataset: Dataset
+    progress: datasets.Progress
+    images: dict[str, int]
+
+
+@blueprint.get("/")
+@requires("annotator")
+def index() -> ResponseReturnValue:
+    """What to do next."""
+    user = signed_in()
+    cards = [look(db(), user) for role, look in CARDS if accounts.has_role(user, role)]
+    return page("home/index.html", cards=[card for card in cards if card is not None])
+
+
+def work(session: Session, user: User) -> Card | None:
+    """Faces that want this person's vote."""
+    rows = _rows(session, user)
+    return Card("home/_work.html", {"rows": [row for row in rows if row.progress.open]})
+
+
+def decisions(session: Session, user: User) -> Card | None:
+    """What waits for a curator or an admin today."""
+    waiting = [row for row in _rows(session, user) if row.images.get("review")]
+    seen = None if user.role == "admin" else [row.dataset.id for row in _rows(session, user)]
+    recent = jobs.list_jobs(session, dataset_ids=seen, limit=20)
+    failed = [job for job in recent if job.state == "failed"][:3]
+    if not waiting and not failed:
+        return None
+    return Card("home/_decisions.html", {"waiting": waiting, "failed": failed})
+
+
+def progress(session: Session, user: User) -> Card | None:
+    """How far each dataset is."""
+    return Card("home/_progress.html", {"rows": _rows(session, user)[:SHOWN]})
+
+
+def models(session: Session, user: User) -> Card | None:
+    """The model in use beside the last candidate."""
+    del user
+    newest = select(ModelVersion).order_by(ModelVersion.id.desc()).limit(1)
+    current = session.scalar(newest.where(ModelVersion.state == "current"))
+    candidate = session.scalar(newest.where(ModelVersion.state == "candidate"))
+    if current is None and candidate is None:
+        return None
+    return Card("home/_models.html", {"current": current, "candidate": candidate})
+
+
+Look = Callable[[Session, User], Card | None]
+CARDS: tuple[tuple[str, Look], ...] = (
+    ("curator", decisions),
+    ("annotator", work),
+    ("curator", progress),
+    ("curator", models),
+)
+
+
+def _rows(session: Session, user: User) -> list[Row]:
+    return [
+        Row(
+            dataset,
+            datasets.count_progress(session, dataset_id=dataset.id),
+            datasets.count_images(session, dataset_id=dataset.id),
+        )
+        for dataset in datasets.list_datasets(session, user=user)
+    ]
