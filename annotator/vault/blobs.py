@@ -18,7 +18,7 @@ from annotator.vault.files import (
     make_folders,
     read_pieces,
     storage_errors,
-    write_durably,
+    write_new,
 )
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -54,13 +54,7 @@ class BlobFolder:
             make_folders(self._disk, path.parent.parent)
             make_folders(self._disk, path.parent)
             self._durable.add(path.parent)
-        try:
-            write_durably(self._disk, path, pieces)
-        except BaseException:
-            # Renamed, but perhaps not durably, or the caller was stopped: nobody knows its id.
-            with suppress(OSError):
-                self._disk.remove(path)
-            raise
+        write_new(self._disk, path, pieces)
 
     def read(self, blob: str) -> Iterator[bytes]:
         """The sealed bytes in pieces of 128 KiB.

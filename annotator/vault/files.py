@@ -128,10 +128,29 @@ def write_durably(disk: Disk, path: Path, pieces: Iterable[bytes]) -> None:
                 disk.close(descriptor)
             disk.replace(temporary, path)
         except BaseException:
-            with suppress(OSError):
-                disk.remove(temporary)
+            remove_quietly(disk, temporary)
             raise
         disk.fsync_folder(path.parent)
+
+
+def write_new(disk: Disk, path: Path, pieces: Iterable[bytes]) -> None:
+    """As ``write_durably``, for a name that nobody knows yet: when it raises, nothing is left.
+
+    Raises:
+        StorageFull, StorageFailed: nothing was written.
+    """
+    try:
+        write_durably(disk, path, pieces)
+    except BaseException:
+        # Renamed, but perhaps not durably, or the caller was stopped.
+        remove_quietly(disk, path)
+        raise
+
+
+def remove_quietly(disk: Disk, path: Path) -> None:
+    """Removes what a failed step left, as far as the disk lets us."""
+    with suppress(OSError):
+        disk.remove(path)
 
 
 def _write_all(disk: Disk, descriptor: int, data: bytes) -> None:
@@ -184,7 +203,8 @@ def hold(disk: Disk, path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        disk.close(descriptor)
+        with suppress(OSError):  # the descriptor is gone and the lock with it, whatever it says
+            disk.close(descriptor)
 
 
 def exists(disk: Disk, path: Path) -> bool:

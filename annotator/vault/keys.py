@@ -35,7 +35,15 @@ from annotator.vault.cipher import (
     bind,
     derive_key,
 )
-from annotator.vault.files import Disk, exists, hold, read_pieces, storage_errors, write_durably
+from annotator.vault.files import (
+    Disk,
+    exists,
+    hold,
+    read_pieces,
+    remove_quietly,
+    storage_errors,
+    write_durably,
+)
 from annotator.vault.slots import Slot, make_slot, open_slot
 
 KEYS_FOLDER = "keys"
@@ -272,8 +280,12 @@ def create_ring(folder: Path, *, ways_in: Mapping[str, bytes], disk: Disk) -> Ke
     }
     with hold(disk, folder / LOCK_NAME):
         refuse_second_ring(disk, folder)
-        _write_ring(disk, folder, root, document)
-    return KeyRing(folder, install=install, root=key, disk=disk)
+        try:
+            _write_ring(disk, folder, root, document)
+            return KeyRing(folder, install=install, root=key, disk=disk)
+        except BaseException:
+            remove_quietly(disk, folder / RING_NAME)  # nobody was given a way into it
+            raise
 
 
 def unlock_ring(folder: Path, *, ways_in: Mapping[str, bytes], disk: Disk) -> KeyRing:

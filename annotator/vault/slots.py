@@ -25,7 +25,7 @@ from annotator.vault.files import (
     make_folders,
     read_pieces,
     storage_errors,
-    write_durably,
+    write_new,
 )
 
 PASSPHRASE = "passphrase"  # noqa: S105  a slot's kind, not a secret
@@ -121,7 +121,7 @@ def make_key_file(disk: Disk, path: Path) -> bytes:
         raise Conflict("The key file exists already; choose another name.")
     secret = os.urandom(KEY_BYTES)
     make_folders(disk, path.parent)
-    write_durably(disk, path, [f"{_KEY_FILE_HEADER}{secret.hex()}\n".encode()])
+    write_new(disk, path, [f"{_KEY_FILE_HEADER}{secret.hex()}\n".encode()])
     return secret
 
 

@@ -4,7 +4,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from os import urandom
@@ -30,7 +29,7 @@ from annotator.vault.cipher import (
     open_stream,
     seal_stream,
 )
-from annotator.vault.files import Disk, make_folders
+from annotator.vault.files import Disk, make_folders, remove_quietly
 from annotator.vault.keys import (
     EXPORT,
     INDEX,
@@ -357,8 +356,7 @@ def create_vault(
         ring = create_ring(folder / KEYS_FOLDER, ways_in=ways_in, disk=disk)
     except BaseException:
         if key_file is not None:  # made by us a moment ago, and the key of nothing
-            with suppress(OSError):
-                disk.remove(key_file)
+            remove_quietly(disk, key_file)
         raise
     return Vault(ring, BlobFolder(blobs or folder / "blobs", disk)), code
 
