@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 from urllib.parse import urlsplit
 
-from flask import Blueprint, flash, redirect, request, session, url_for
+from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from wtforms import IntegerField, PasswordField, StringField
@@ -29,7 +29,7 @@ from annotator.web.security import (
     SIGN_IN_LIMIT,
     address,
     known_user,
-    limiter,
+    limited,
     public,
     requires,
     signed_in,
@@ -105,8 +105,8 @@ def _account_of_attempt() -> str:
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])
 @public
-@limiter.limit(ADDRESS_LIMIT, key_func=address, methods=["POST"])
-@limiter.limit(SIGN_IN_LIMIT, key_func=_account_of_attempt, methods=["POST"])
+@limited(ADDRESS_LIMIT, key=address)
+@limited(SIGN_IN_LIMIT, key=_account_of_attempt)
 def sign_in() -> ResponseReturnValue:
     """Asks who it is."""
     form = SignIn()
@@ -141,7 +141,7 @@ def index() -> ResponseReturnValue:
 
 @blueprint.post("/account/password")
 @requires("annotator")
-@limiter.limit(SIGN_IN_LIMIT)
+@limited(SIGN_IN_LIMIT)
 def password() -> ResponseReturnValue:
     """Changes one's own password; every other session ends."""
     form = ChangePassword()

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from flask import Response, request
+from flask import request
+from werkzeug import Response
 
 THEMES: Final = ("light", "dark", "system")
 _COOKIE = "theme"

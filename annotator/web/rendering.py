@@ -22,6 +22,7 @@ NAVIGATION = (
     ("Audit", "audit.index"),
 )
 _LABELS = {label.name: label for label in LABELS}
+NOTHING = "\N{EN DASH}"  # what a figure that does not exist looks like
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
 
 
@@ -72,7 +73,7 @@ def page_of(endpoint: str, dataset: Dataset | None = None) -> str | None:
     user = known_user()
     if user is None or not may_open(user, endpoint):
         return None
-    return url_for(endpoint, **({"dataset_id": dataset.id} if dataset else {}))
+    return url_for(endpoint, dataset_id=dataset.id) if dataset else url_for(endpoint)
 
 
 def _navigation(user: User) -> list[Item]:
@@ -106,17 +107,17 @@ def label_named(name: str) -> Emotion:
 
 def number(value: float | None) -> str:
     """1234 as 1,234; nothing as a dash."""
-    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+    return NOTHING if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
 def percent(value: float | None) -> str:
     """0.874 as 87 %; nothing as a dash."""
-    return "–" if value is None else f"{100 * value:.0f} %"
+    return NOTHING if value is None else f"{100 * value:.0f} %"
 
 
 def when(moment: dt.datetime | None) -> str:
     """A moment as 23 November 2026, 14:05 UTC."""
-    return "–" if moment is None else f"{moment.day} {moment:%B %Y, %H:%M} UTC"
+    return NOTHING if moment is None else f"{moment.day} {moment:%B %Y, %H:%M} UTC"
 
 
 def ago(moment: dt.datetime | None) -> str:

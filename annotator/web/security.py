@@ -9,7 +9,7 @@ carry no cookie that a foreign page could misuse, so only those need no CSRF tok
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar, cast
 
@@ -47,6 +47,20 @@ def address() -> str:
 
 csrf = CSRFProtect()
 limiter = Limiter(key_func=_caller, storage_uri="memory://", strategy="moving-window")
+
+
+def limited(
+    limit: str, *, key: Callable[[], str] = _caller, methods: Sequence[str] = ("POST",)
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Limits how often a view may be called.
+
+    Args:
+        limit: such as ``10 per minute``.
+        key: whose calls are counted together; by default one person's.
+        methods: the HTTP methods that count.
+    """
+    decorator = limiter.limit(limit, key_func=key, methods=list(methods))
+    return cast("Callable[[Callable[P, R]], Callable[P, R]]", decorator)
 
 
 @dataclass(frozen=True, slots=True)
