@@ -1,0 +1,63 @@
+"""The only door through which a screen gets pixels.
+
+Opening a crop writes nothing, so that a page of sixty is sixty reads; the log counts views when
+faces are lent (``faces.lent``) and when a page of faces is made up for a reviewer.
+"""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from annotator.core.errors import Forbidden, NotFound
+from annotator.domain import accounts, consent
+from annotator.domain.ports import Vault
+from annotator.models import Annotation, Face, Lease, Task, User
+
+
+def open_crop(
+    session: Session, *, vault: Vault, face_id: int, user: User, purpose: str = "label"
+) -> bytes:
+    """Opens the crop of one face for one signed-in person.
+
+    Args:
+        session: the open transaction; it reads only.
+        vault: opens the blob.
+        face_id: whose face.
+        user: who looks. They hold a lease on the face, have voted on it or skipped it, or are
+            reviewers or more.
+        purpose: what the subject must have agreed to.
+
+    Returns:
+        The PNG's bytes.
+
+    Raises:
+        NotFound: no such face, or not for this person.
+        Forbidden: the face was never lent to them.
+        ConsentMissing: the gate said no.
+        KeyDestroyed: the subject withdrew.
+    """
+    face = session.scalar(
+        select(Face).where(Face.id == face_id).options(joinedload(Face.subject, innerjoin=True))
+    )
+    if face is None or not accounts.is_member(session, user=user, dataset_id=face.dataset_id):
+        raise NotFound("There is no such face.")
+    if not accounts.has_role(user, "reviewer") and not _was_lent(session, face, user):
+        raise Forbidden("This face was not lent to you.")
+    consent.require(session, subject=face.subject, purpose=purpose)
+    return vault.open_blob(
+        subject=face.subject.uid,
+        key=consent.key_of(vault, face.subject),
+        blob=face.crop_blob,
+        kind="crop",
+    )
+
+
+def _was_lent(session: Session, face: Face, user: User) -> bool:
+    # A skip leaves the lease's row behind, and so does a lease that ran out.
+    task = select(Task.id).where(Task.face_id == face.id).scalar_subquery()
+    lent = select(Lease.id).where(Lease.task_id == task, Lease.user_id == user.id)
+    voted = select(Annotation.id).where(
+        Annotation.task_id == task,
+        Annotation.rater == str(user.id),
+        Annotation.taken_back_at.is_(None),
+    )
+    return session.scalar(select(lent.exists() | voted.exists())) or False
