@@ -156,9 +156,7 @@ class FakeLearning:
 
     better: bool = True
     epochs: int = 3
-    lessons: list[tuple[bytes | None, Lesson, Lesson, dict[str, Any]]] = field(
-        default_factory=list
-    )
+    lessons: list[tuple[bytes | None, Lesson, Lesson, dict[str, Any]]] = field(default_factory=list)
 
     def digest(self, weights: bytes | None) -> str:
         return hashlib.sha256(weights or b"bundled").hexdigest()

@@ -1,0 +1,150 @@
+"""Makers of rows for tests, through the domain where it has a short way to them."""
+
+import datetime as dt
+import itertools
+import secrets
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from annotator.core.db import now
+from annotator.domain import consent, datasets
+from annotator.models import PURPOSES, Annotation, Dataset, Face, Image, Subject, Task, User
+
+_numbers = itertools.count(1)
+
+
+def make_user(session: Session, role: str = "annotator") -> User:
+    """A person who works here; cannot sign in."""
+    number = next(_numbers)
+    user = User(
+        email=f"{role}-{number}@example.org",
+        name=f"{role.title()} {number}",
+        role=role,
+        password="no hash",
+        fs_uniquifier=secrets.token_hex(16),
+    )
+    session.add(user)
+    session.flush()
+    return user
+
+
+def make_dataset(session: Session, name: str = "Clinic pilot", **rules: Any) -> Dataset:
+    """A dataset with a notice."""
+    rules.setdefault("seed", 1)
+    dataset = datasets.create_dataset(session, name=name, created_by=None, **rules)
+    consent.create_notice(session, dataset=dataset, text="We keep pictures of you.")
+    return dataset
+
+
+def make_subject(
+    session: Session,
+    vault: Any,
+    dataset: Dataset,
+    purposes: Iterable[str] = PURPOSES,
+    **fields: Any,
+) -> Subject:
+    """A person who agreed to some purposes an hour ago, for a year."""
+    subject = consent.create_subject(session, vault=vault, dataset=dataset, **fields)
+    then = now() - dt.timedelta(hours=1)
+    consent.record_consent(
+        session,
+        subject=subject,
+        purposes=purposes,
+        notice=consent.current_notice(session, dataset=dataset),
+        expression="ticked",
+        expires_at=then + dt.timedelta(days=365),
+        at=then,
+    )
+    return subject
+
+
+def make_face(
+    session: Session,
+    vault: Any,
+    subject: Subject,
+    votes: Mapping[str, int] | str = "neutral",
+    *,
+    wanted: int = 3,
+) -> Face:
+    """A face with a crop, a task and votes; a label alone stands for all votes wanted."""
+    votes = {votes: wanted} if isinstance(votes, str) else votes
+    key = consent.key_of(vault, subject)
+    number = next(_numbers)
+
+    def seal(kind: str) -> str:
+        return vault.seal_blob(subject=subject.uid, key=key, kind=kind, data=grey_png(number % 256))
+
+    image = Image(
+        uid=secrets.token_hex(16),
+        dataset_id=subject.dataset_id,
+        subject_id=subject.id,
+        state="ready",
+        fingerprint=secrets.token_bytes(32),
+        redacted_blob=seal("redacted"),
+    )
+    session.add(image)
+    session.flush()
+    face = Face(
+        dataset_id=subject.dataset_id,
+        subject_id=subject.id,
+        image_id=image.id,
+        box=[0, 0, 8, 8],
+        score=0.9,
+        crop_blob=seal("crop"),
+    )
+    session.add(face)
+    session.flush()
+    make_task(session, face, votes, wanted=wanted)
+    return face
+
+
+def make_task(session: Session, face: Face, votes: Mapping[str, int], *, wanted: int = 3) -> Task:
+    """A task with votes of imported raters."""
+    given = sum(votes.values())
+    task = Task(
+        dataset_id=face.dataset_id,
+        face_id=face.id,
+        state="done" if given >= wanted else "open",
+        wanted=wanted,
+        given=given,
+        free=max(0, wanted - given),
+    )
+    session.add(task)
+    session.flush()
+    labels = [label for label, count in votes.items() for _ in range(count)]
+    session.add_all(
+        Annotation(
+            client_id=secrets.token_hex(16),
+            task_id=task.id,
+            rater=f"import-{column}",
+            label=label,
+            mode="import",
+        )
+        for column, label in enumerate(labels)
+    )
+    session.flush()
+    return task
+
+
+def grey_png(value: int, side: int = 8) -> bytes:
+    """A PNG of one grey, made without an image library."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    rows = b"".join(b"\0" + bytes([value]) * side for _ in range(side))
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        ]
+    )
