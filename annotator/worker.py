@@ -15,14 +15,15 @@ from sqlalchemy.orm import Session
 from annotator.bootstrap import Toolbox
 from annotator.bootstrap.queue import QUEUE, TASK, make_celery
 from annotator.core.errors import AnnotatorError, Cancelled
-from annotator.domain import curation, exports, jobs, labelling, prediction, redaction, training
+from annotator.domain import curation, exports, jobs, prediction, redaction, training
+from annotator.domain.labelling.opening import open_tasks
 
 log = logging.getLogger(__name__)
 
 KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "intake": redaction.process_images,
     "redact": redaction.redact_image,
-    "tasks": labelling.open_tasks,
+    "tasks": open_tasks,
     "predict": prediction.predict_faces,
     "cluster": curation.cluster_faces,
     "export": exports.build_export,
@@ -40,10 +41,17 @@ class Interrupted(Exception):
 class Running:
     """A job in this worker: see ``annotator.domain.jobs.Work``."""
 
-    def __init__(self, tools: Toolbox, job_id: int, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        tools: Toolbox,
+        job_id: int,
+        stopping: threading.Event,
+        on_report: Callable[[int, int], None] | None = None,
+    ) -> None:
         self.tools = tools
         self.job_id = job_id
         self._stopping = stopping
+        self._on_report = on_report
         self._told = 0.0
         self._progress: tuple[int | None, int | None] = (None, None)
         self._gone = threading.Event()
@@ -57,6 +65,8 @@ class Running:
     def report(self, done: int, total: int) -> None:
         """Writes progress down, seldom enough not to be the work itself."""
         self._progress = (done, total)
+        if self._on_report is not None:
+            self._on_report(done, total)
         if done == total or time.monotonic() - self._told >= REPORT_SECONDS:
             self._told = time.monotonic()
             self.beat()
@@ -93,13 +103,20 @@ class Running:
             thread.join()
 
 
-def run_job(tools: Toolbox, job_id: int, stopping: threading.Event | None = None) -> bool:
+def run_job(
+    tools: Toolbox,
+    job_id: int,
+    *,
+    stopping: threading.Event | None = None,
+    on_report: Callable[[int, int], None] | None = None,
+) -> bool:
     """Runs a queued job to its end.
 
     Args:
         tools: the instruments.
         job_id: which one.
         stopping: set from outside when this process should end soon.
+        on_report: is told every progress, done and total.
 
     Returns:
         False when there was nothing to do: the job is not queued (any more).
@@ -109,7 +126,7 @@ def run_job(tools: Toolbox, job_id: int, stopping: threading.Event | None = None
         if job is None:
             return False
         kind, arguments = job.kind, dict(job.arguments)
-    running = Running(tools, job_id, stopping or threading.Event())
+    running = Running(tools, job_id, stopping or threading.Event(), on_report)
     state, error, result = "done", None, None
     try:
         with running.heart(tools.settings.job_heartbeat_seconds):
@@ -145,7 +162,7 @@ def serve(tools: Toolbox) -> None:
     @app.task(name=TASK)  # type: ignore[untyped-decorator]
     def run(job_id: int) -> None:
         if not stopping.is_set():
-            run_job(tools, job_id, stopping)
+            run_job(tools, job_id, stopping=stopping)
 
     previous: dict[int, Any] = {}
 

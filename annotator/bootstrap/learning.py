@@ -20,6 +20,7 @@ TSNE_LEAST, TSNE_MOST = (
     3000,
 )  # faces; beyond that the plane is PCA's, which takes a moment instead of minutes
 KINDS = ("cnn",)
+BUNDLED = Path(__file__).resolve().parent.parent / "ml" / "weights" / "cnn.keras"
 
 
 class LazyLearning:
@@ -31,11 +32,7 @@ class LazyLearning:
 
     def digest(self, weights: bytes | None) -> str:
         """SHA-256 of a model's weights."""
-        if weights is not None:
-            return hashlib.sha256(weights).hexdigest()
-        from annotator.ml.weights import digest_bundled  # noqa: PLC0415
-
-        return digest_bundled()
+        return hashlib.sha256(BUNDLED.read_bytes() if weights is None else weights).hexdigest()
 
     def guess(self, weights: bytes | None, crops: Sequence[bytes]) -> list[Guess]:
         """Pre-labels and embeddings of PNG crops."""
@@ -117,7 +114,7 @@ class LazyLearning:
                 self._as_set(train),
                 self._as_set(valid),
                 options=training.TrainingOptions(**options),
-                start=first or bundled_path(),
+                start=first or BUNDLED,
                 out=out,
                 on_progress=on_progress,
                 should_stop=lambda: bool(stopped),
@@ -160,10 +157,3 @@ class LazyLearning:
             targets=np.asarray(lesson.targets, np.float32).reshape(-1, len(EMOTION_NAMES)),
             weights=np.asarray(lesson.weights, np.float32),
         )
-
-
-def bundled_path() -> Path:
-    """Where the network is that the package brings."""
-    from annotator.ml.weights import BUNDLED  # noqa: PLC0415
-
-    return BUNDLED

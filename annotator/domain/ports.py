@@ -144,6 +144,17 @@ class Queue(Protocol):
     def wake(self, job_id: int) -> None: ...
 
 
+class Artist(Protocol):
+    """Draws people who do not exist; every picture as the bytes of a PNG or JPEG."""
+
+    @property
+    def people(self) -> int: ...  # how many there are, numbered from 0
+    def emotions_of(self, person: int) -> Sequence[str]: ...  # those that they can show
+    def draw_crop(self, person: int, emotion: str, *, seed: int) -> bytes: ...
+    def draw_portrait(self, person: int, emotion: str, *, seed: int) -> bytes: ...
+    def draw_scene(self, people: Sequence[tuple[int, str]], *, seed: int) -> bytes: ...
+
+
 class Tools(Protocol):
     """Everything at once, each opened on first use."""
 

@@ -1,0 +1,56 @@
+"""The command line: thin click commands that speak to the same rooms as the web."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from annotator import __version__
+from annotator.cli import development, installing, learning, people, pictures, serving, sets
+from annotator.cli.tools import tell
+from annotator.core.errors import AnnotatorError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="annotator")
+def cli() -> None:
+    """Turns photographs of consenting people into facial-expression training data.
+
+    Begin with `demo`, a throw-away installation, or with `init`, a real one.
+    """
+
+
+for module in (serving, installing, sets, learning, people, pictures, development):
+    for command in module.COMMANDS:
+        cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        0 done, 1 refused or failed (one sentence on stderr), 2 wrong usage.
+    """
+    try:
+        code = cli.main(args=arguments, prog_name="annotator", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return 2
+    except (AnnotatorError, KeyboardInterrupt, click.Abort, OSError) as error:
+        return _refuse(error)
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(error: BaseException) -> int:
+    if isinstance(error, AnnotatorError):
+        tell(error.message)
+    elif isinstance(error, BrokenPipeError):
+        # Whoever read our output has had enough; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        tell(f"{error.strerror or error}{where}.")
+    else:
+        tell("Stopped.")
+    return 1

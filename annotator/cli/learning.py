@@ -1,0 +1,152 @@
+"""Models: training, registry, pre-labels, clusters."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from annotator.cli.tools import answer, finish_job, open_tools, tell
+from annotator.core.errors import NotFound
+from annotator.domain import curation, datasets, exports, prediction, training
+from annotator.models import ModelVersion
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+
+
+@click.command()
+@click.argument("export")
+@click.option("--model", "kind", default="cnn", show_default=True, help="What to train.")
+@click.option("--name", default="", help="The candidate's name; made up when omitted.")
+@click.option("--epochs", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@json_option
+def train(export: str, *, kind: str, name: str, epochs: int, seed: int, as_json: bool) -> None:
+    """Trains on EXPORT (its number, or the folder it was written to) and registers a candidate."""
+    tools = open_tools()
+    with tools.transaction() as session:
+        source = _find_export(session, export)
+        run = training.request_training(
+            session,
+            export=source,
+            kind=kind,
+            name=name,
+            options={"epochs": epochs, "seed": seed, "fine_tune": True},
+            by=None,
+        )
+        job_id = run.job_id
+    assert job_id is not None
+    result = finish_job(tools, job_id, "Training")
+    with tools.sessions() as session:
+        model = session.get_one(ModelVersion, result["model"])
+        answer(
+            _describe(model),
+            as_json=as_json,
+            text=f"Candidate '{model.name}' is registered.\n{training.summarise(model)}\n"
+            f"Make it the one that pre-labels with: models promote {model.name}",
+        )
+
+
+@click.group()
+def models() -> None:
+    """The registry of models."""
+
+
+@models.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """Every model, newest first."""
+    tools = open_tools()
+    with tools.sessions() as session:
+        for model in training.list_models(session):
+            withdrawn = ", contains withdrawn people" if model.withdrawn_at else ""
+            answer(
+                _describe(model),
+                as_json=as_json,
+                text=f"{model.name}  {model.kind}  {model.state}{withdrawn}",
+            )
+
+
+@models.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """One model and its figures."""
+    tools = open_tools()
+    with tools.sessions() as session:
+        model = training.find_model(session, name=name)
+        answer(_describe(model), as_json=as_json, text=training.summarise(model))
+
+
+@models.command()
+@click.argument("name")
+@click.option("--override", help="Why it is promoted although it does not beat the current one.")
+def promote(name: str, override: str | None) -> None:
+    """Makes a candidate the model that pre-labels."""
+    tools = open_tools()
+    with tools.transaction() as session:
+        model = training.find_model(session, name=name)
+        training.promote(session, model=model, by=None, override_reason=override)
+    tell(f"'{name}' makes the pre-labels from now on.")
+
+
+@models.command()
+def rollback() -> None:
+    """Goes back to the model that pre-labelled before."""
+    tools = open_tools()
+    with tools.transaction() as session:
+        model = training.rollback(session, by=None)
+        name = model.name
+    tell(f"'{name}' makes the pre-labels again.")
+
+
+@click.command()
+@click.argument("dataset")
+@json_option
+def predict(dataset: str, as_json: bool) -> None:
+    """Pre-labels and embeddings for every face of DATASET that the current model has not seen."""
+    tools = open_tools()
+    with tools.transaction() as session:
+        target = datasets.find_dataset(session, name=dataset)
+        job_id = prediction.start_prediction(session, dataset_id=target.id).id
+    result = finish_job(tools, job_id, "Predicting")
+    answer(result, as_json=as_json, text=f"{result['faces']} faces have new pre-labels.")
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--clusters", type=click.IntRange(1, 1000), help="How many; chosen when omitted.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@json_option
+def cluster(dataset: str, clusters: int | None, seed: int, as_json: bool) -> None:
+    """Groups the faces of DATASET by how the current model sees them."""
+    tools = open_tools()
+    with tools.transaction() as session:
+        target = datasets.find_dataset(session, name=dataset)
+        job_id = curation.start_clustering(
+            session, dataset=target, k=clusters, seed=seed, by=None
+        ).id
+    result = finish_job(tools, job_id, "Clustering")
+    answer(result, as_json=as_json, text=f"{result['faces']} faces in {result['k']} clusters.")
+
+
+def _find_export(session: Any, text: str) -> Any:
+    if text.isascii() and text.isdigit():
+        return exports.get_export(session, export_id=int(text))
+    folder = Path(text)
+    if not folder.exists():
+        raise NotFound(f"There is no export '{text}': give its number or its folder.")
+    return exports.find_written(session, path=folder)
+
+
+def _describe(model: ModelVersion) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "kind": model.kind,
+        "state": model.state,
+        "digest": model.digest,
+        "withdrawn": model.withdrawn_at is not None,
+        "figures": model.figures,
+    }
+
+
+COMMANDS = (train, models, predict, cluster)

@@ -1,0 +1,150 @@
+"""People who work here, their tokens, and the rights of people in pictures."""
+
+import datetime as dt
+import secrets
+
+import click
+from sqlalchemy.orm import Session
+
+from annotator.cli.passwords import hash_password
+from annotator.cli.tools import answer, open_tools, tell
+from annotator.core.db import now
+from annotator.core.errors import NotFound
+from annotator.domain import accounts, consent, datasets, erasure
+from annotator.models import ROLES, Subject, User
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+
+
+@click.group()
+def user() -> None:
+    """People with a sign-in."""
+
+
+@user.command()
+@click.argument("email")
+@click.option("--name", required=True)
+@click.option("--role", type=click.Choice(ROLES), required=True)
+@click.option("--dataset", multiple=True, help="A dataset that they may see; more than once.")
+@json_option
+def add(email: str, name: str, role: str, dataset: tuple[str, ...], as_json: bool) -> None:
+    """Adds a person; their first password is shown once."""
+    tools, password = open_tools(), secrets.token_urlsafe(15)
+    with tools.transaction() as session:
+        person = accounts.create_user(
+            session, email=email, name=name, role=role, password_hash=hash_password(password)
+        )
+        for each in dataset:
+            target = datasets.find_dataset(session, name=each)
+            accounts.add_member(session, user=person, dataset=target, by=None)
+        address = person.email
+    answer(
+        {"email": address, "password": password, "role": role},
+        as_json=as_json,
+        text=f"{address} may sign in with {password}",
+    )
+
+
+@user.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """Everybody with a sign-in."""
+    with open_tools().sessions() as session:
+        for person in accounts.list_users(session):
+            state = "active" if person.active else "disabled"
+            answer(
+                {
+                    "email": person.email,
+                    "name": person.name,
+                    "role": person.role,
+                    "active": person.active,
+                },
+                as_json=as_json,
+                text=f"{person.email}  {person.role}  {state}",
+            )
+
+
+@user.command()
+@click.argument("email")
+def disable(email: str) -> None:
+    """Ends a person's access; their votes stay."""
+    with open_tools().transaction() as session:
+        accounts.set_active(session, user=_find_user(session, email), active=False, by=None)
+    tell(f"{email} may not sign in any more.")
+
+
+@click.group()
+def token() -> None:
+    """API tokens."""
+
+
+@token.command()
+@click.argument("email")
+@click.option("--name", default="command line", show_default=True)
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
+@json_option
+def create(email: str, name: str, days: int, as_json: bool) -> None:
+    """Makes a token for a person; it is shown once."""
+    with open_tools().transaction() as session:
+        row, secret = accounts.create_token(
+            session,
+            user=_find_user(session, email),
+            name=name,
+            expires_at=now() + dt.timedelta(days=days),
+        )
+        number = row.id
+    answer({"id": number, "token": secret}, as_json=as_json, text=f"Token {number}: {secret}")
+
+
+@token.command()
+@click.argument("token_id", type=int)
+@click.option("--email", required=True, help="Whose it is, or an admin.")
+def revoke(token_id: int, email: str) -> None:
+    """Ends a token."""
+    with open_tools().transaction() as session:
+        accounts.revoke_token(session, token_id=token_id, user=_find_user(session, email))
+    tell(f"Token {token_id} is revoked.")
+
+
+@click.group()
+def subject() -> None:
+    """The rights of people in pictures."""
+
+
+@subject.command()
+@click.argument("subject")
+@click.option("--yes", is_flag=True, help="Do not ask again.")
+@json_option
+def withdraw(subject: str, yes: bool, as_json: bool) -> None:
+    """Withdraws everything for SUBJECT (`DATASET/CODE` or a number): their key is destroyed."""
+    tools = open_tools()
+    if not yes:
+        click.confirm(f"Destroy the key of {subject}? Nobody can undo this.", abort=True, err=True)
+    with tools.transaction() as session:
+        person = _find_subject(session, subject)
+        done = erasure.withdraw_subject(session, vault=tools.vault, subject=person, by=None)
+    erasure.finish(tools)
+    answer(done.as_dict(), as_json=as_json, text=done.sentence)
+
+
+def _find_user(session: Session, email: str) -> User:
+    for person in accounts.list_users(session):
+        if person.email == email.lower():
+            return person
+    raise NotFound(f"There is nobody with the address '{email}'.")
+
+
+def _find_subject(session: Session, text: str) -> Subject:
+    name, slash, code = text.rpartition("/")
+    if slash:
+        target = datasets.find_dataset(session, name=name)
+        found = consent.find_subject(session, dataset=target, code=code)
+        if found is None:
+            raise NotFound(f"There is no person '{code}' in '{name}'.")
+        return found
+    if not text.isdigit():
+        raise NotFound("Name the person as DATASET/CODE, or by number.")
+    return consent.get_subject(session, subject_id=int(text))
+
+
+COMMANDS = (user, token, subject)

@@ -1,0 +1,118 @@
+"""What the instruments see in pictures, without an installation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from annotator.bootstrap.imaging import LazyImaging
+from annotator.bootstrap.learning import LazyLearning
+from annotator.cli.tools import answer, open_tools, tell
+from annotator.core.emotions import EMOTION_NAMES
+from annotator.core.errors import AnnotatorError, InvalidInput
+from annotator.domain import prediction, training
+from annotator.domain.ports import Detection, Pixels
+
+paths_argument = click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+
+
+@click.command()
+@paths_argument
+@json_option
+def faces(paths: tuple[Path, ...], as_json: bool) -> int:
+    """Finds the faces in pictures."""
+    imaging = LazyImaging()
+
+    def look(path: Path, pixels: Pixels) -> None:
+        found = [
+            {
+                "box": _round(face.box),
+                "landmarks": [_round(point) for point in face.landmarks],
+                "score": round(face.score, 4),
+            }
+            for face in imaging.detect(pixels, "subject")
+        ]
+        answer(
+            {"file": str(path), "faces": found}, as_json=as_json, text=f"{path}: {len(found)} faces"
+        )
+
+    return _each(imaging, paths, look)
+
+
+@click.command()
+@paths_argument
+@click.option("--cropped", is_flag=True, help="Each picture is a face crop already.")
+@click.option("--model", help="A model of this installation; the bundled one when omitted.")
+@json_option
+def classify(paths: tuple[Path, ...], *, cropped: bool, model: str | None, as_json: bool) -> int:
+    """Says which emotion the model sees on each face."""
+    imaging = LazyImaging()
+    learning = LazyLearning(imaging)
+    weights = _weights(model) if model else None
+
+    def look(path: Path, pixels: Pixels) -> None:
+        width, height = imaging.size(pixels)
+        whole = Detection((0.0, 0.0, float(width), float(height)), (), 1.0)
+        found = [whole] if cropped else imaging.detect(pixels, "subject")
+        crops = [imaging.encode(pixels if cropped else imaging.crop(pixels, f)) for f in found]
+        for face, guess in zip(found, learning.guess(weights, crops), strict=True):
+            row = {
+                "file": str(path),
+                "box": _round(face.box),
+                "label": guess.label,
+                "probabilities": dict(zip(EMOTION_NAMES, guess.probabilities, strict=True)),
+                "model": model or prediction.BUNDLED,
+            }
+            text = f"{path}: {guess.label} {guess.probability:.2f}"
+            answer(row, as_json=as_json, text=text)
+
+    return _each(imaging, paths, look)
+
+
+@click.command()
+@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--keep", required=True, help="Box of the face that stays: X,Y,W,H in pixels.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+def redact(image: Path, keep: str, out: Path) -> None:
+    """Covers everything in IMAGE but one face, as intake would store it."""
+    imaging = LazyImaging()
+    try:
+        x, y, width, height = (float(part) for part in keep.split(","))
+    except ValueError as error:
+        raise InvalidInput("--keep takes four numbers: X,Y,W,H.") from error
+    pixels = imaging.decode(image.read_bytes())
+    others = [face.box for face in imaging.detect(pixels, "redaction")]
+    out.write_bytes(imaging.encode(imaging.redact(pixels, (x, y, width, height), others)))
+    tell(f"{out} shows the one face and covers everything else.")
+
+
+def _each(
+    imaging: LazyImaging, paths: tuple[Path, ...], look: Callable[[Path, Pixels], None]
+) -> int:
+    """One bad picture stops no other; the exit code tells."""
+    failed = 0
+    for path in paths:
+        try:
+            look(path, imaging.decode(path.read_bytes()))
+        except AnnotatorError as error:
+            failed = 1
+            tell(f"{path}: {error.message}")
+    return failed
+
+
+def _weights(name: str) -> bytes | None:
+    tools = open_tools()
+    with tools.sessions() as session:
+        blob = training.find_model(session, name=name).sealed_blob
+    return prediction.open_weights(tools.vault, blob)
+
+
+def _round(values: Any) -> list[float]:
+    return [round(float(value), 1) for value in values]
+
+
+COMMANDS = (faces, classify, redact)
