@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain
 from os import urandom
 from pathlib import Path
 from typing import BinaryIO
@@ -109,6 +110,10 @@ class Vault:
         sealed = self._ring.epoch_cipher(epoch).seal(urandom(KEY_BYTES), context)
         return WrappedKey(sealed, epoch, version)
 
+    def restore_key(self, wrapped: bytes, epoch: int, version: int) -> WrappedKey:
+        """The key as the database's columns say it; checked when it is first used."""
+        return WrappedKey(wrapped, epoch, version)
+
     def rotate(self, keys: Iterable[tuple[str, WrappedKey]]) -> Iterator[tuple[str, WrappedKey]]:
         """Makes a new primary epoch at once, then wraps each subject's key anew as it is asked.
 
@@ -201,9 +206,7 @@ class Vault:
         """
         secret, blob = self._subject_key(subject, key).blobs, new_blob_id()
         context = self._blob_context(subject, blob, kind, revision)
-        source = BytesIO(data) if isinstance(data, bytes) else data
-        pieces = iter(lambda: source.read(PIECE_CHUNKS * CHUNK), b"")
-        self._blobs.write(blob, seal_stream(secret, context, pieces))
+        self._blobs.write(blob, seal_stream(secret, context, _read(data)))
         return blob
 
     def open_blob(
@@ -230,13 +233,7 @@ class Vault:
             NotFound: there is no such blob.
         """
         pieces = self._open_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
-        first = next(pieces)  # opens the file and checks the commitment
-
-        def rest() -> Iterator[bytes]:
-            yield first
-            yield from pieces
-
-        return rest()
+        return _start(pieces)
 
     def _open_blob(
         self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int
@@ -247,6 +244,32 @@ class Vault:
 
     def _blob_context(self, subject: str, blob: str, kind: str, revision: int) -> bytes:
         return bind(self.install, subject, blob, kind, revision)
+
+    def store_archive(self, *, purpose: str, data: bytes | BinaryIO) -> str:
+        """Seals and stores a large thing of the installation (an export, a model's weights).
+
+        Under the installation's own key: no subject's erasure and no rotation touches it.
+
+        Args:
+            purpose: what it is; it opens as nothing else.
+            data: the bytes, or a binary file, which is read in bounded memory.
+
+        Returns:
+            The new blob's id.
+        """
+        blob = new_blob_id()
+        context = bind("archive", self.install, purpose, blob)
+        self._blobs.write(blob, seal_stream(self._ring.secret(STORE), context, _read(data)))
+        return blob
+
+    def open_archive(self, *, purpose: str, blob: str) -> Iterator[bytes]:
+        """What ``store_archive`` stored, in pieces, as ``stream_blob`` gives them.
+
+        Raises:
+            NotFound: there is no such archive.
+        """
+        context = bind("archive", self.install, purpose, blob)
+        return _start(open_stream(self._ring.secret(STORE), context, self._blobs.read(blob)))
 
     def delete_blob(self, blob: str) -> None:
         """Removes a blob durably; one that is gone already is fine."""
@@ -309,6 +332,16 @@ class Vault:
         if purpose not in _SIGNERS:
             raise InvalidInput("There are signing keys for the log and for exports only.")
         return Ed25519PrivateKey.from_private_bytes(self._ring.secret(_SIGNERS[purpose]))
+
+
+def _read(data: bytes | BinaryIO) -> Iterator[bytes]:
+    source = BytesIO(data) if isinstance(data, bytes) else data
+    return iter(lambda: source.read(PIECE_CHUNKS * CHUNK), b"")
+
+
+def _start(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Opens the file and checks the commitment now, not when the first piece is asked for."""
+    return chain([next(pieces)], pieces)
 
 
 def _cut(data: bytes) -> Iterator[bytes]:

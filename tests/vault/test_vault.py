@@ -287,6 +287,27 @@ def test_bytes_of_the_installation(vault: Vault, tmp_path: Path) -> None:
         vault.open_bytes(purpose="model", sealed=b"")
 
 
+def test_archives_of_the_installation(vault: Vault, tmp_path: Path) -> None:
+    data = os.urandom(300_000)
+    one = vault.store_archive(purpose="export", data=io.BytesIO(data))
+    two = vault.store_archive(purpose="export", data=b"")
+    again = reopen(tmp_path)
+    assert b"".join(again.open_archive(purpose="export", blob=one)) == data
+    assert b"".join(again.open_archive(purpose="export", blob=two)) == b""
+    with pytest.raises(Tampered):
+        vault.open_archive(purpose="model", blob=one)
+    blob_path(tmp_path, two).write_bytes(blob_path(tmp_path, one).read_bytes())
+    with pytest.raises(Tampered):
+        vault.open_archive(purpose="export", blob=two)
+    with pytest.raises(NotFound):
+        vault.open_archive(purpose="export", blob="0" * 32)
+
+
+def test_a_key_comes_back_from_its_columns(vault: Vault) -> None:
+    key = vault.create_key("anna")
+    assert vault.restore_key(key.wrapped, key.epoch, key.version) == key
+
+
 def test_blind_index(make_vault: Make) -> None:
     one, two = make_vault("one"), make_vault("two")
     index = one.blind_index("e-mail", "a@example.org")
