@@ -1,0 +1,96 @@
+"""Files of every format that was ever written still open, byte for byte."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotator.core.errors import KeyDestroyed, Tampered
+from annotator.vault import WrappedKey, open_vault, verify_signature
+
+GOLDEN = Path(__file__).parent / "golden"
+FORMATS = sorted(path.name for path in GOLDEN.glob("format-*"))
+
+
+def data_of(size: int) -> bytes:
+    return bytes(i * 7 % 251 for i in range(size))
+
+
+@pytest.fixture(params=FORMATS)
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    """A copy, because a version control system keeps no file modes and opening makes a lock."""
+    folder = tmp_path / "golden"
+    shutil.copytree(GOLDEN / request.param, folder)
+    (folder / "key-file").chmod(0o600)
+    return folder, json.loads((folder / "golden.json").read_text())
+
+
+def keys_of(told: dict[str, Any]) -> list[WrappedKey]:
+    return [
+        WrappedKey(bytes.fromhex(key["wrapped"]), key["epoch"], key["version"])
+        for key in told["keys"]
+    ]
+
+
+def test_there_is_a_folder_for_each_format() -> None:
+    assert FORMATS == ["format-1"]
+
+
+@pytest.mark.parametrize("way", ["passphrase", "recovery_code", "key_file"])
+def test_every_way_in_still_opens(golden: tuple[Path, dict[str, Any]], way: str) -> None:
+    folder, told = golden
+    secret = folder / "key-file" if way == "key_file" else told[way]
+    vault = open_vault(folder, **{way: secret})
+    assert vault.install == told["install"]
+    assert vault.epochs == (2, 3)
+
+
+def test_everything_sealed_still_opens(golden: tuple[Path, dict[str, Any]]) -> None:
+    folder, told = golden
+    vault = open_vault(folder, key_file=folder / "key-file")
+    destroyed, *living = keys_of(told)
+    for key in living:
+        name: dict[str, Any] = {"subject": "anna", "key": key}
+        for size, blob in told["blobs"].items():
+            assert vault.open_blob(**name, blob=blob, kind="crop", revision=3) == data_of(int(size))
+        cell = {"table": "subject", "column": "name", "row": "1"}
+        assert vault.open_field(**name, **cell, sealed=bytes.fromhex(told["field"])) == "Anna Ärmel"
+        # AES-SIV is deterministic, so the sealing side is golden as well.
+        assert vault.seal_field(**name, **cell, text="Anna Ärmel").hex() == told["field"]
+    with pytest.raises(KeyDestroyed):
+        vault.open_blob(subject="anna", key=destroyed, blob=blob, kind="crop", revision=3)
+    assert b"".join(vault.open_archive(purpose="export", blob=told["archive"])) == data_of(20)
+    assert vault.open_bytes(purpose="model", sealed=bytes.fromhex(told["bytes"])) == data_of(20)
+
+
+def test_wrapping_indexes_and_signatures_are_the_same(
+    golden: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, told = golden
+    vault = open_vault(folder, key_file=folder / "key-file")
+    _, second, third = keys_of(told)
+    assert vault.rewrap("anna", second) == third
+    assert vault.blind_index("e-mail", "anna@example.org").hex() == told["index"]
+    for purpose, public in told["public_keys"].items():
+        assert vault.public_key(purpose).hex() == public
+    signature = bytes.fromhex(told["signature"])
+    assert vault.sign("log", b"golden") == signature
+    assert verify_signature(bytes.fromhex(told["public_keys"]["log"]), b"golden", signature)
+
+
+def test_golden_blobs_say_no_when_changed(golden: tuple[Path, dict[str, Any]]) -> None:
+    folder, told = golden
+    vault = open_vault(folder, key_file=folder / "key-file")
+    blob = told["blobs"]["20"]
+    (path,) = folder.rglob(blob)
+    sealed = path.read_bytes()
+    for place in range(len(sealed)):
+        changed = bytearray(sealed)
+        changed[place] ^= 0x80
+        path.write_bytes(changed)
+        with pytest.raises(Tampered):
+            vault.open_blob(
+                subject="anna", key=keys_of(told)[2], blob=blob, kind="crop", revision=3
+            )
