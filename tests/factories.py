@@ -1,5 +1,6 @@
 """Makers of rows for tests, through the domain where it has a short way to them."""
 
+import base64
 import datetime as dt
 import itertools
 import secrets
@@ -11,8 +12,20 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
-from annotator.domain import consent, datasets
-from annotator.models import PURPOSES, Annotation, Dataset, Face, Image, Subject, Task, User
+from annotator.core.emotions import EMOTION_NAMES
+from annotator.domain import consent, datasets, labelling
+from annotator.models import (
+    PURPOSES,
+    Annotation,
+    Dataset,
+    Face,
+    Image,
+    ModelVersion,
+    Prediction,
+    Subject,
+    Task,
+    User,
+)
 
 _numbers = itertools.count(1)
 
@@ -66,11 +79,14 @@ def make_face(
     session: Session,
     vault: Any,
     subject: Subject,
-    votes: Mapping[str, int] | str = "neutral",
+    votes: Mapping[str, int] | str | None = "neutral",
     *,
     wanted: int = 3,
 ) -> Face:
-    """A face with a crop, a task and votes; a label alone stands for all votes wanted."""
+    """A face with a crop, a task and votes; a label alone stands for all votes wanted.
+
+    With ``None`` there is no task.
+    """
     votes = {votes: wanted} if isinstance(votes, str) else votes
     key = consent.key_of(vault, subject)
     number = next(_numbers)
@@ -98,8 +114,57 @@ def make_face(
     )
     session.add(face)
     session.flush()
-    make_task(session, face, votes, wanted=wanted)
+    if votes is not None:
+        make_task(session, face, votes, wanted=wanted)
     return face
+
+
+def make_open_task(
+    session: Session, vault: Any, dataset: Dataset, subject: Subject | None = None
+) -> Task:
+    """A task that wants votes, on a face of its own person unless one is named."""
+    subject = subject or make_subject(session, vault, dataset)
+    face = make_face(session, vault, subject, votes=None)
+    return labelling.open_task(session, face=face, dataset=dataset)
+
+
+def make_model(session: Session, state: str = "current") -> ModelVersion:
+    """A model version without weights."""
+    model = ModelVersion(name=f"model-{next(_numbers)}", kind="cnn", state=state, digest="0" * 64)
+    session.add(model)
+    session.flush()
+    return model
+
+
+def make_prediction(
+    session: Session,
+    vault: Any,
+    face: Face,
+    model: ModelVersion,
+    *,
+    label: str = "happiness",
+    probability: float = 0.9,
+    embedding: bytes = bytes(8),
+) -> Prediction:
+    """What a model said about a face."""
+    said = Prediction(
+        face_id=face.id,
+        model_id=model.id,
+        label=label,
+        probability=probability,
+        probabilities=[probability if label == name else 0.0 for name in EMOTION_NAMES],
+        sealed_embedding=vault.seal_field(
+            subject=face.subject.uid,
+            key=consent.key_of(vault, face.subject),
+            table="predictions",
+            column="embedding",
+            row=f"{model.id}/{face.id}",
+            text=base64.b64encode(embedding).decode(),
+        ),
+    )
+    session.add(said)
+    session.flush()
+    return said
 
 
 def make_task(session: Session, face: Face, votes: Mapping[str, int], *, wanted: int = 3) -> Task:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.emotions import EMOTION_NAMES
 from annotator.core.errors import Cancelled, Conflict, KeyDestroyed, NotFound, Tampered
-from annotator.domain.ports import Guess, Lesson
+from annotator.domain.ports import Grouping, Guess, Lesson
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,17 @@ class FakeLearning:
     def guess(self, weights: bytes | None, crops: Sequence[bytes]) -> list[Guess]:
         sure = [1.0] + [0.0] * (len(EMOTION_NAMES) - 1)
         return [Guess(EMOTION_NAMES[0], 1.0, sure, b"\0\0" * 4) for _ in crops]
+
+    def group(self, embeddings: Sequence[bytes], *, clusters: int | None, seed: int) -> Grouping:
+        """Groups by the first byte; the second is the distance to the centre."""
+        k = clusters or 2
+        return Grouping(
+            clusters=[item[0] % k for item in embeddings],
+            distances=[float(item[1]) for item in embeddings],
+            places=[(float(item[0]), float(item[1])) for item in embeddings],
+            k=k,
+            silhouette=0.5,
+        )
 
     def train(
         self,

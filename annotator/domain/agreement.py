@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from annotator.core.db import now
 from annotator.core.emotions import LABEL_NAMES
-from annotator.models import Annotation, Dataset, Review, Task
+from annotator.domain import consent
+from annotator.models import Annotation, Dataset, Face, Review, Subject, Task
 
 Counts = Mapping[str, int]
 
@@ -198,12 +200,17 @@ def list_disagreements(
     decisions = _decisions(session, dataset)
     waiting = [task_id for task_id in counts if not (undecided and task_id in decisions)]
     waiting.sort(key=lambda task_id: (_top_share(counts[task_id]), task_id))
-    tasks = {
-        task.id: task for task in session.scalars(select(Task).where(Task.id.in_(waiting[:limit])))
-    }
+    allowed = (
+        select(Task)
+        .join(Task.face)
+        .join(Subject, Subject.id == Face.subject_id)
+        .where(Task.id.in_(waiting[: 2 * limit]), consent.allowing("label", now()))
+    )
+    tasks = {task.id: task for task in session.scalars(allowed)}
+    shown = [task_id for task_id in waiting if task_id in tasks][:limit]
     return [
         Disagreement(tasks[task_id], _ordered(counts[task_id]), decisions.get(task_id))
-        for task_id in waiting[:limit]
+        for task_id in shown
     ]
 
 
