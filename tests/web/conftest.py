@@ -18,6 +18,7 @@ from annotator.domain import accounts, datasets
 from annotator.models import ROLES, Dataset, User
 from annotator.web import create_app
 from annotator.web.security import limiter
+from tests.fakes import FakeVault
 
 PASSWORD = "correct horse battery"
 _HASHES: dict[str, str] = {}
@@ -38,6 +39,7 @@ class SilentQueue:
 def toolbox(tmp_path: Path) -> Iterator[Toolbox]:
     tools = Toolbox(Settings(data=tmp_path))
     tools.queue = SilentQueue()
+    tools.vault = FakeVault()
     Base.metadata.create_all(tools.engine)
     yield tools
     tools.engine.dispose()
@@ -104,7 +106,8 @@ class Browser(FlaskClient):
     def open(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("method", "GET") not in {"GET", "HEAD", "OPTIONS"}:
             headers = dict(kwargs.pop("headers", None) or {})
-            headers.setdefault("X-CSRFToken", self.csrf())
+            if "X-CSRFToken" not in headers:
+                headers["X-CSRFToken"] = self.csrf()
             kwargs["headers"] = headers
         return super().open(*args, **kwargs)
 
