@@ -65,6 +65,15 @@ class BlobFolder:
         """
         return read_pieces(self._disk, self._path(blob), first=HEADER_BYTES + PIECE, size=PIECE)
 
+    def size(self, blob: str) -> int:
+        """Bytes of the sealed file.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        with storage_errors(missing=NotFound):
+            return self._disk.identify(self._path(blob))[2]
+
     def delete(self, blob: str) -> None:
         """Removes a blob durably; one that is not there is fine."""
         path = self._path(blob)

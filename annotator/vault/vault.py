@@ -25,7 +25,9 @@ from annotator.vault.cipher import (
     bind,
     derive_key,
     extend,
+    gather,
     open_stream,
+    plain_size,
     seal_stream,
 )
 from annotator.vault.keys import (
@@ -210,9 +212,8 @@ class Vault:
         Raises:
             NotFound: there is no such blob.
         """
-        return b"".join(
-            self._open_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
-        )
+        pieces = self._open_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
+        return gather(pieces, size=plain_size(self._blobs.size(blob)))
 
     def stream_blob(
         self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int = 1
@@ -304,8 +305,8 @@ class Vault:
     def open_bytes(self, *, purpose: str, sealed: bytes) -> bytes:
         """What ``seal_bytes`` sealed for the same purpose."""
         context = bind("store", self.install, purpose)
-        pieces = _cut(sealed)
-        return b"".join(open_stream(self._ring.secret(STORE), context, pieces))
+        pieces = open_stream(self._ring.secret(STORE), context, _cut(sealed))
+        return gather(pieces, size=plain_size(len(sealed)))
 
     # Indexes and signatures
 

@@ -192,6 +192,13 @@ def test_stream_round_trip_and_length(size: int) -> None:
     assert unseal(sealed) == data
     assert unseal(sealed, piece=1009) == data
     assert len(sealed) == cipher.HEADER_BYTES + size + 16 * (size // CHUNK + 1)
+    assert cipher.plain_size(len(sealed)) == size
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 6, 7, 100])
+def test_gathering_trusts_no_size(size: int) -> None:
+    assert cipher.gather([b"abc", b"", b"def"], size=size) == b"abcdef"
+    assert cipher.gather([], size=size) == b""
 
 
 @settings(max_examples=60, deadline=None)
