@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from annotator.bootstrap import Toolbox
 from annotator.bootstrap.queue import QUEUE, TASK, make_celery
 from annotator.core.errors import AnnotatorError, Cancelled
-from annotator.domain import curation, exports, jobs, prediction, redaction, training
+from annotator.domain import curation, erasure, exports, jobs, prediction, redaction, training
 from annotator.domain.labelling.opening import open_tasks
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "cluster": curation.cluster_faces,
     "export": exports.build_export,
     "train": training.train_model,
+    "renew_epoch": erasure.renew_epoch,
 }
 SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead
 REPORT_SECONDS = 0.5  # progress is written at most this often

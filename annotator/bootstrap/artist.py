@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from annotator.domain.ports import Detection, Imaging
 
-PORTRAIT_SIZE = (640, 800)  # pixels
-
 
 class DrawingArtist:
     """See ``annotator.domain.ports.Artist``."""
@@ -18,19 +16,19 @@ class DrawingArtist:
         """How many people can be drawn."""
         from annotator.imaging import scenes  # noqa: PLC0415
 
-        return scenes.PEOPLE
+        return scenes.count_people()
 
     def emotions_of(self, person: int) -> Sequence[str]:
         """The emotions that a person can show."""
         from annotator.imaging import scenes  # noqa: PLC0415
 
-        return scenes.emotions_of(person)
+        return scenes.list_emotions(person)
 
     def draw_crop(self, person: int, emotion: str, *, seed: int) -> bytes:
         """The face alone, in the frame that the classifier knows."""
         from annotator.imaging import scenes  # noqa: PLC0415
 
-        pixels, boxes = scenes.draw_scene([(person, emotion)], seed=seed, size=PORTRAIT_SIZE)
+        pixels, boxes = scenes.draw_scene([(person, emotion)], seed=seed, size=scenes.PORTRAIT)
         face = Detection(boxes[0], (), 1.0)
         return self._imaging.encode(self._imaging.crop(pixels, face))
 

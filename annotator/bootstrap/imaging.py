@@ -60,11 +60,11 @@ class LazyImaging:
 
         return dict(measure(crop))
 
-    def grey(self, crops: Sequence[bytes], size: int) -> Any:
-        """Grey crops of one size, (N, size, size) uint8, from PNGs that we made ourselves."""
+    def model_inputs(self, crops: Sequence[bytes]) -> Any:
+        """What the classifier takes, (N, 48, 48) uint8 grey, of PNGs that we made ourselves."""
         from annotator.imaging.alignment import load_model_inputs  # noqa: PLC0415
 
-        return load_model_inputs(crops, size)
+        return load_model_inputs(crops)
 
 
 def _as_face(detection: Detection) -> "Face":

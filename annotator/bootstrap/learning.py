@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from annotator.ml.classifier import Classifier
     from annotator.ml.training import TrainingSet
 
-INPUT_SIDE = 48  # pixels
 TSNE_LEAST, TSNE_MOST = (
     10,
     3000,
@@ -38,7 +37,7 @@ class LazyLearning:
         """Pre-labels and embeddings of PNG crops."""
         if not crops:
             return []
-        pictures = self._imaging.grey(crops, INPUT_SIDE)
+        pictures = self._imaging.model_inputs(crops)
         probabilities, embeddings = self._classifier(weights).predict(pictures)
         best = probabilities.argmax(axis=1)
         return [
@@ -95,12 +94,15 @@ class LazyLearning:
         stopped: list[Cancelled] = []
 
         def on_progress(progress: training.Progress) -> None:
+            measured = {
+                "loss": progress.loss,
+                "accuracy": progress.accuracy,
+                "valid_loss": progress.valid_loss,
+                "valid_accuracy": progress.valid_accuracy,
+            }
+            known = {name: value for name, value in measured.items() if value is not None}
             try:
-                report(
-                    progress.epoch,
-                    progress.epochs,
-                    {"loss": progress.loss, "accuracy": progress.accuracy},
-                )
+                report(progress.epoch, progress.epochs, known)
             except Cancelled as error:
                 stopped.append(error)
 
@@ -153,7 +155,7 @@ class LazyLearning:
         from annotator.ml.training import TrainingSet  # noqa: PLC0415
 
         return TrainingSet(
-            images=self._imaging.grey(lesson.crops, INPUT_SIDE),
+            images=self._imaging.model_inputs(lesson.crops),
             targets=np.asarray(lesson.targets, np.float32).reshape(-1, len(EMOTION_NAMES)),
             weights=np.asarray(lesson.weights, np.float32),
         )

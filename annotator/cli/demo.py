@@ -7,7 +7,7 @@ from annotator.bootstrap import Toolbox
 from annotator.bootstrap.artist import DrawingArtist
 from annotator.cli.passwords import hash_password
 from annotator.cli.tools import finish_job, tell
-from annotator.domain import accounts, demo, erasure, intake, jobs
+from annotator.domain import accounts, demo, intake, jobs
 from annotator.models import Dataset, Subject, User
 
 PEOPLE = (
@@ -88,5 +88,4 @@ def _draw_open(
         )
     with tools.transaction() as session:
         people = list(session.query(Subject).filter_by(dataset_id=dataset_id).order_by(Subject.id))
-        demo.withdraw_some(session, vault=tools.vault, people=people)
-    erasure.finish(tools)
+        demo.withdraw_some(session, people=people)

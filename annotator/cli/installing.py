@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 from pathlib import Path
 
 import click
@@ -15,6 +16,8 @@ from annotator.core.errors import Conflict, InvalidInput
 from annotator.domain import accounts, installation
 from annotator.models import CONTEXTS
 from annotator.vault import create_vault
+
+KEYS = "keys"  # the vault's folder below the data folder
 
 
 @click.command()
@@ -65,7 +68,7 @@ def install(settings: Settings, *, context: str) -> tuple[Toolbox, str]:
     Raises:
         Conflict: there is an installation already.
     """
-    if (settings.data / "keys").exists():
+    if (settings.data / KEYS).exists():
         raise Conflict(f"There is an installation in '{settings.data}' already.")
     tools = Toolbox(settings)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -76,14 +79,19 @@ def install(settings: Settings, *, context: str) -> tuple[Toolbox, str]:
         passphrase=passphrase,
         key_file=None if passphrase else tools.key_file,
     )
-    migrate.upgrade(tools.engine)
-    with tools.transaction() as session:
-        installation.set_up(
-            session,
-            install=tools.vault.install,
-            context=context,
-            model_digest=tools.learning.digest(None),
-        )
+    try:
+        migrate.upgrade(tools.engine)
+        with tools.transaction() as session:
+            installation.set_up(
+                session,
+                install=tools.vault.install,
+                context=context,
+                model_digest=tools.learning.digest(None),
+            )
+    except BaseException:
+        # Nothing was sealed yet: without the keys the folder is empty, and `init` can begin anew.
+        shutil.rmtree(settings.data / KEYS)
+        raise
     return tools, code
 
 

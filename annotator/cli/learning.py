@@ -1,12 +1,13 @@
 """Models: training, registry, pre-labels, clusters."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from annotator.cli.tools import answer, finish_job, open_tools, tell
-from annotator.core.errors import NotFound
+from annotator.core.errors import InvalidInput
 from annotator.domain import curation, datasets, exports, prediction, training
 from annotator.models import ModelVersion
 
@@ -17,20 +18,31 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdo
 @click.argument("export")
 @click.option("--model", "kind", default="cnn", show_default=True, help="What to train.")
 @click.option("--name", default="", help="The candidate's name; made up when omitted.")
-@click.option("--epochs", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--epochs", type=int, help="Passes over the faces, at most.")
+@click.option("--seed", type=int, help="Repeats the training.")
+@click.option("--from-scratch", is_flag=True, help="Do not start from the current model.")
 @json_option
-def train(export: str, *, kind: str, name: str, epochs: int, seed: int, as_json: bool) -> None:
+def train(
+    export: str,
+    *,
+    kind: str,
+    name: str,
+    epochs: int | None,
+    seed: int | None,
+    from_scratch: bool,
+    as_json: bool,
+) -> None:
     """Trains on EXPORT (its number, or the folder it was written to) and registers a candidate."""
     tools = open_tools()
+    asked = {"epochs": epochs, "seed": seed, "fine_tune": False if from_scratch else None}
     with tools.transaction() as session:
-        source = _find_export(session, export)
+        source = exports.find_export(session, name=_export_id(export))
         run = training.request_training(
             session,
             export=source,
             kind=kind,
             name=name,
-            options={"epochs": epochs, "seed": seed, "fine_tune": True},
+            options={option: value for option, value in asked.items() if value is not None},
             by=None,
         )
         job_id = run.job_id
@@ -38,11 +50,12 @@ def train(export: str, *, kind: str, name: str, epochs: int, seed: int, as_json:
     result = finish_job(tools, job_id, "Training")
     with tools.sessions() as session:
         model = session.get_one(ModelVersion, result["model"])
+        verdict = training.judge(session, model=model).sentence
         answer(
             _describe(model),
             as_json=as_json,
-            text=f"Candidate '{model.name}' is registered.\n{training.summarise(model)}\n"
-            f"Make it the one that pre-labels with: models promote {model.name}",
+            text=f"Candidate '{model.name}' is registered. {verdict}\n{_figures(model)}\n"
+            f"Make it the one that pre-labels: models promote {model.name}",
         )
 
 
@@ -74,7 +87,11 @@ def show(name: str, as_json: bool) -> None:
     tools = open_tools()
     with tools.sessions() as session:
         model = training.find_model(session, name=name)
-        answer(_describe(model), as_json=as_json, text=training.summarise(model))
+        answer(
+            _describe(model),
+            as_json=as_json,
+            text=f"{model.name}: {model.state}\n{_figures(model)}",
+        )
 
 
 @models.command()
@@ -126,16 +143,32 @@ def cluster(dataset: str, clusters: int | None, seed: int, as_json: bool) -> Non
             session, dataset=target, k=clusters, seed=seed, by=None
         ).id
     result = finish_job(tools, job_id, "Clustering")
-    answer(result, as_json=as_json, text=f"{result['faces']} faces in {result['k']} clusters.")
+    answer(
+        result, as_json=as_json, text=f"{result['faces']} faces in {result['clusters']} clusters."
+    )
 
 
-def _find_export(session: Any, text: str) -> Any:
-    if text.isascii() and text.isdigit():
-        return exports.get_export(session, export_id=int(text))
-    folder = Path(text)
-    if not folder.exists():
-        raise NotFound(f"There is no export '{text}': give its number or its folder.")
-    return exports.find_written(session, path=folder)
+def _export_id(text: str) -> str:
+    """An export's number or id, also from the folder that it was written to."""
+    manifest = Path(text, "manifest.json")
+    if not manifest.is_file():
+        return text
+    try:
+        return str(json.loads(manifest.read_text())["id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"'{manifest}' is not the manifest of an export.") from error
+
+
+def _figures(model: ModelVersion) -> str:
+    lines = []
+    for who in ("candidate", "current"):
+        measured = model.figures.get(who)
+        if measured:
+            lines.append(
+                f"  {who:<9}  accuracy {measured['accuracy']:.3f}  "
+                f"macro-F1 {measured['macro_f1']:.3f}"
+            )
+    return "\n".join(lines) or "  no figures: it was never measured here"
 
 
 def _describe(model: ModelVersion) -> dict[str, Any]:

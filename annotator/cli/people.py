@@ -7,7 +7,7 @@ import click
 from sqlalchemy.orm import Session
 
 from annotator.cli.passwords import hash_password
-from annotator.cli.tools import answer, open_tools, tell
+from annotator.cli.tools import answer, finish_job, open_tools, tell
 from annotator.core.db import now
 from annotator.core.errors import NotFound
 from annotator.domain import accounts, consent, datasets, erasure
@@ -122,9 +122,26 @@ def withdraw(subject: str, yes: bool, as_json: bool) -> None:
         click.confirm(f"Destroy the key of {subject}? Nobody can undo this.", abort=True, err=True)
     with tools.transaction() as session:
         person = _find_subject(session, subject)
-        done = erasure.withdraw_subject(session, vault=tools.vault, subject=person, by=None)
-    erasure.finish(tools)
-    answer(done.as_dict(), as_json=as_json, text=done.sentence)
+        done = erasure.withdraw_subject(session, subject=person, by=None)
+        told = done.consequences
+        summary = {
+            "images": told.images,
+            "votes": told.votes,
+            "exports": [export.id for export in told.exports],
+            "models": [model.name for model in told.models],
+            "recipients": told.recipients,
+        }
+        job_id = done.job.id if done.job else None
+    if job_id is not None:
+        finish_job(tools, job_id, "Renewing keys")
+    recipients = f" Tell: {', '.join(told.recipients)}." if told.recipients else ""
+    answer(
+        summary,
+        as_json=as_json,
+        text=f"The key of {subject} is destroyed; {told.images} pictures and {told.votes} votes "
+        f"are gone, {len(told.exports)} exports and {len(told.models)} models are marked."
+        + recipients,
+    )
 
 
 def _find_user(session: Session, email: str) -> User:

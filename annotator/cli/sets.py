@@ -9,7 +9,7 @@ from annotator.bootstrap import Toolbox
 from annotator.cli.tools import Meter, answer, finish_job, open_tools, tell
 from annotator.core.errors import InvalidInput
 from annotator.domain import datasets, exports, imports, intake, jobs, verification
-from annotator.models import BALANCES, Dataset, Image
+from annotator.models import BALANCES, TIERS, Dataset, Image, Job
 
 BATCH = 50  # pictures per transaction
 PER_JOB = 1000
@@ -72,10 +72,11 @@ def import_(
 @click.command()
 @click.argument("dataset")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--tier", type=click.Choice(("T1", "T2", "T3")), default="T1", show_default=True)
-@click.option("--format", "format_", type=click.Choice(("folder",)), default="folder")
+@click.option("--tier", type=click.Choice(TIERS), default="T1", show_default=True)
+@click.option("--format", "format_", default="folder", show_default=True)
 @click.option("--balance", type=click.Choice(BALANCES), default="none", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, help="Of splits and balance; the dataset's when omitted.")
+@click.option("--min-votes", type=int, help="Faces with so many votes may go; else all wanted.")
 @click.option("--recipient", default="this machine", show_default=True, help="Who gets it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def export(
@@ -85,29 +86,26 @@ def export(
     tier: str,
     format_: str,
     balance: str,
-    seed: int,
+    seed: int | None,
+    min_votes: int | None,
     recipient: str,
     as_json: bool,
 ) -> None:
     """Writes a signed training set of DATASET into the new folder OUT."""
     tools = open_tools()
-    exports.check_out(out)
     with tools.transaction() as session:
         target = datasets.find_dataset(session, name=dataset)
         row = exports.request_export(
             session,
             dataset=target,
-            tier=tier,
-            format=format_,
-            balance=balance,
-            seed=seed,
             recipient=recipient,
             by=None,
+            wish=exports.Wish(tier, format_, balance, seed, min_votes),
         )
         export_id, job_id = row.id, row.job_id
     assert job_id is not None
     finish_job(tools, job_id, "Exporting")
-    with tools.sessions() as session:
+    with tools.transaction() as session:
         row = exports.get_export(session, export_id=export_id)
         exports.write_export(session, vault=tools.vault, export=row, out=out)
         result = {"id": row.id, "out": str(out), "manifest": row.manifest_digest, **row.counts}
@@ -118,11 +116,19 @@ def export(
 @click.argument("export", type=click.Path(exists=True, path_type=Path))
 @click.option("--key", type=file_option, help="Public key (PEM); the export's own when omitted.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def verify(export: Path, key: Path | None, as_json: bool) -> None:
+def verify(export: Path, key: Path | None, as_json: bool) -> int:
     """Checks the signature and every file of EXPORT (folder or ZIP) with the public key alone."""
-    public_key = verification.read_key(key.read_bytes()) if key else None
+    public_key = key.read_bytes() if key else None
     report = verification.verify_export(export, public_key=public_key)
-    answer(report.as_dict(), as_json=as_json, text=report.sentence)
+    result = {
+        "ok": report.ok,
+        "message": report.message,
+        "fingerprint": report.fingerprint,
+        "trusted": report.trusted,
+        "files": report.files,
+    }
+    answer(result, as_json=as_json, text=f"{report.message}\nKey {report.fingerprint}")
+    return 0 if report.ok else 1
 
 
 def _receive(
@@ -178,7 +184,7 @@ def _process(tools: Toolbox, dataset_id: int, images: Sequence[int]) -> dict[str
     return states
 
 
-def _opens_tasks(job: jobs.Job, dataset_id: int) -> bool:
+def _opens_tasks(job: Job, dataset_id: int) -> bool:
     return job.kind == "tasks" and job.dataset_id == dataset_id and job.state not in jobs.ENDED
 
 
@@ -200,7 +206,7 @@ def _record_votes(
 
 def _tell_failures(tools: Toolbox, images: Sequence[int]) -> int:
     with tools.sessions() as session:
-        failed = intake.list_failed(session, images=images)
+        failed = imports.list_failed(session, images=images)
         names = intake.open_names(session, vault=tools.vault, images=failed)
         for image in failed:
             tell(f"Refused {names.get(image.id) or image.id}: {image.error}")

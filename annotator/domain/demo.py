@@ -166,10 +166,10 @@ def vote(session: Session, *, dataset: Dataset, drawn: Sequence[Drawn]) -> None:
             labelling.import_votes(session, task=task, votes=votes)
 
 
-def withdraw_some(session: Session, *, vault: Vault, people: Sequence[Subject]) -> None:
+def withdraw_some(session: Session, *, people: Sequence[Subject]) -> None:
     """The last people changed their minds."""
     for subject in people[-WITHDRAWN:]:
-        erasure.withdraw_subject(session, vault=vault, subject=subject, by=None)
+        erasure.withdraw_subject(session, subject=subject, by=None)
 
 
 def list_crops(session: Session, *, drawn: Sequence[Drawn]) -> list[Image]:

@@ -214,6 +214,13 @@ def record_votes(
     return count
 
 
+def list_failed(session: Session, *, images: Sequence[int]) -> list[Image]:
+    """Those of some pictures that could not be used; ``error`` says why."""
+    wanted = set(images)
+    rows = session.scalars(select(Image).where(Image.state == "failed").order_by(Image.id))
+    return [image for image in rows if image.id in wanted]
+
+
 def read_votes(data: bytes) -> dict[str, tuple[str, ...]]:
     """Reads a table of votes.
 

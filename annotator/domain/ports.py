@@ -84,7 +84,7 @@ class Imaging(Protocol):
     def crop(self, pixels: Pixels, face: Detection) -> Pixels: ...
     def encode(self, pixels: Pixels) -> bytes: ...  # PNG of the pixels alone
     def measure(self, crop: Pixels) -> dict[str, Any]: ...
-    def grey(self, crops: Sequence[bytes], size: int) -> Any: ...  # (N, size, size) uint8 of PNGs
+    def model_inputs(self, crops: Sequence[bytes]) -> Any: ...  # (N, 48, 48) uint8, of PNGs
 
 
 class Guess(NamedTuple):

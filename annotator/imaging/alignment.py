@@ -1,5 +1,7 @@
 """Cut faces out: upright on five landmarks, or framed as the classifier's training faces were."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +81,22 @@ def to_model_input(crop: UInt8Array) -> UInt8Array:
         return grey
     method = cv2.INTER_AREA if min(grey.shape) > MODEL_SIDE else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(grey, (MODEL_SIDE, MODEL_SIDE), interpolation=method))
+
+
+def load_model_inputs(crops: Sequence[bytes]) -> UInt8Array:
+    """Make the classifier's inputs of stored crops.
+
+    Args:
+        crops: PNGs that ``encode_png`` made; uploads go through ``decode``, never here.
+
+    Returns:
+        uint8 (n, 48, 48), grey.
+    """
+    inputs = np.empty((len(crops), MODEL_SIDE, MODEL_SIDE), np.uint8)
+    for place, crop in zip(inputs, crops, strict=True):
+        pixels = cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR_RGB)
+        place[:] = to_model_input(np.asarray(pixels))
+    return inputs
 
 
 def fit_similarity(
