@@ -113,7 +113,7 @@ def count_progress(session: Session, *, dataset_id: int) -> Progress:
     rows = session.execute(
         select(Task.state, func.count()).where(Task.dataset_id == dataset_id).group_by(Task.state)
     )
-    counts = dict(rows)
+    counts = dict(rows.all())
     return Progress(
         faces=sum(counts.values()), open=counts.get("open", 0), done=counts.get("done", 0)
     )
@@ -126,7 +126,7 @@ def count_images(session: Session, *, dataset_id: int) -> dict[str, int]:
         .where(Image.dataset_id == dataset_id)
         .group_by(Image.state)
     )
-    return dict(rows)
+    return dict(rows.all())
 
 
 def count_subjects(session: Session, *, dataset_id: int) -> dict[str, int]:
