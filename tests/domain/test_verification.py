@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -11,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.orm import Session
 
 from annotator.core.errors import InvalidInput
 from annotator.domain import exports
@@ -23,15 +26,16 @@ from annotator.domain.verification import (
     verify_export,
 )
 from tests.factories import make_dataset, make_face, make_subject
+from tests.fakes import FakeVault, FakeWork
 
 
 @pytest.fixture
-def public_key(vault):
+def public_key(vault: FakeVault) -> Any:
     return vault.public_key("export")
 
 
 @pytest.fixture
-def folder(session, vault, work, tmp_path):
+def folder(session: Session, vault: FakeVault, work: FakeWork, tmp_path: Path) -> Any:
     dataset = make_dataset(session)
     for number in range(6):
         subject = make_subject(session, vault, dataset)
@@ -46,11 +50,11 @@ def folder(session, vault, work, tmp_path):
     return exports.write_export(session, vault=vault, export=export, out=tmp_path / "out")
 
 
-def files(folder):
+def files(folder: Path) -> Any:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def packed(folder):
+def packed(folder: Path) -> Any:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         for path in files(folder):
@@ -58,7 +62,9 @@ def packed(folder):
     return data
 
 
-def test_a_sound_export_passes_as_folder_and_as_zip(folder, public_key, tmp_path):
+def test_a_sound_export_passes_as_folder_and_as_zip(
+    folder: Path, public_key: bytes, tmp_path: Path
+) -> None:
     for place in (folder, packed(folder)):
         report = verify_export(place, public_key=public_key)
         assert (report.ok, report.trusted, report.files) == (True, True, len(files(folder)) - 2)
@@ -67,7 +73,7 @@ def test_a_sound_export_passes_as_folder_and_as_zip(folder, public_key, tmp_path
     assert verify_export(archive, public_key=to_pem(public_key)).ok
 
 
-def test_without_a_key_it_says_what_that_proves(folder, public_key):
+def test_without_a_key_it_says_what_that_proves(folder: Path, public_key: bytes) -> None:
     report = verify_export(folder)
     assert report.ok
     assert not report.trusted
@@ -75,7 +81,9 @@ def test_without_a_key_it_says_what_that_proves(folder, public_key):
     assert "compare its fingerprint" in report.message
 
 
-def test_every_changed_byte_lost_file_and_swap_is_found_and_named(folder, public_key):
+def test_every_changed_byte_lost_file_and_swap_is_found_and_named(
+    folder: Path, public_key: bytes
+) -> None:
     for path in files(folder):
         name = path.relative_to(folder).as_posix()
         whole = path.read_bytes()
@@ -101,13 +109,13 @@ def test_every_changed_byte_lost_file_and_swap_is_found_and_named(folder, public
     assert verify_export(folder, public_key=public_key).ok
 
 
-def test_a_file_too_many_is_found(folder, public_key):
+def test_a_file_too_many_is_found(folder: Path, public_key: bytes) -> None:
     (folder / "images" / "train" / "extra.png").write_bytes(b"")
     report = verify_export(folder, public_key=public_key)
     assert "extra.png does not belong" in report.message
 
 
-def test_two_swapped_pictures_are_found(folder, public_key):
+def test_two_swapped_pictures_are_found(folder: Path, public_key: bytes) -> None:
     one, two, *_ = sorted((folder / "images").rglob("*.png"))
     kept = one.read_bytes()
     one.write_bytes(two.read_bytes())
@@ -115,13 +123,13 @@ def test_two_swapped_pictures_are_found(folder, public_key):
     assert "was changed" in verify_export(folder, public_key=public_key).message
 
 
-def test_another_key_does_not_do(folder):
+def test_another_key_does_not_do(folder: Path) -> None:
     other = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
     report = verify_export(folder, public_key=other)
     assert "signed by another key" in report.message
 
 
-def test_a_forger_who_signs_anew_is_caught_by_the_real_key(folder, public_key):
+def test_a_forger_who_signs_anew_is_caught_by_the_real_key(folder: Path, public_key: bytes) -> None:
     forger = Ed25519PrivateKey.generate()
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["recipient"] = "somebody else"
@@ -132,7 +140,7 @@ def test_a_forger_who_signs_anew_is_caught_by_the_real_key(folder, public_key):
     assert not verify_export(folder).ok  # the key in the folder is the sender's
 
 
-def test_links_are_refused(folder, public_key):
+def test_links_are_refused(folder: Path, public_key: bytes) -> None:
     (folder / "README.md").unlink()
     (folder / "README.md").symlink_to("/etc/hostname")
     assert "is a link" in verify_export(folder, public_key=public_key).message
@@ -141,16 +149,18 @@ def test_links_are_refused(folder, public_key):
 @pytest.mark.parametrize(
     "name", ["../evil", "/etc/evil", "a/../../evil", "a\\..\\evil", "C:/evil", "a//b", "./a"]
 )
-def test_a_zip_that_would_leave_its_folder_is_refused(folder, public_key, name):
+def test_a_zip_that_would_leave_its_folder_is_refused(
+    folder: Path, public_key: bytes, name: str
+) -> None:
     data = packed(folder)
     with zipfile.ZipFile(data, "a") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"evil")
     assert "not a path" in verify_export(data, public_key=public_key).message
 
 
-def test_a_name_twice_is_refused(folder, public_key):
+def test_a_name_twice_is_refused(folder: Path, public_key: bytes) -> None:
     data = packed(folder)
-    with zipfile.ZipFile(data, "a") as archive, pytest.warns(UserWarning):
+    with zipfile.ZipFile(data, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("README.md", b"evil")
     assert "twice" in verify_export(data, public_key=public_key).message
 
@@ -180,7 +190,7 @@ def test_a_name_twice_is_refused(folder, public_key):
         ).encode(),
     ],
 )
-def test_signed_nonsense_is_one_sentence(tmp_path, data):
+def test_signed_nonsense_is_one_sentence(tmp_path: Path, data: Any) -> None:
     signer = Ed25519PrivateKey.generate()
     (tmp_path / "manifest.json").write_bytes(data)
     (tmp_path / "manifest.sig").write_bytes(base64.b64encode(signer.sign(data)))
@@ -189,7 +199,7 @@ def test_signed_nonsense_is_one_sentence(tmp_path, data):
     assert report.message.endswith(".")
 
 
-def test_what_is_no_export_is_one_sentence(tmp_path, public_key):
+def test_what_is_no_export_is_one_sentence(tmp_path: Path, public_key: bytes) -> None:
     text = tmp_path / "text"
     text.write_text("not a zip")
     assert "neither a folder nor" in verify_export(text, public_key=public_key).message
@@ -204,14 +214,14 @@ def test_what_is_no_export_is_one_sentence(tmp_path, public_key):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
-def test_a_damaged_zip_never_raises(folder, public_key, data):
+def test_a_damaged_zip_never_raises(folder: Path, public_key: bytes, data: Any) -> None:
     whole = bytearray(packed(folder).getvalue())
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     verify_export(io.BytesIO(bytes(whole)), public_key=public_key)
 
 
-def test_keys_are_read_as_pem_hex_or_raw(public_key):
+def test_keys_are_read_as_pem_hex_or_raw(public_key: bytes) -> None:
     for form in (public_key, public_key.hex().encode(), to_pem(public_key)):
         assert read_key(form) == public_key
     other = generate_private_key(SECP256R1()).public_key()
@@ -221,7 +231,7 @@ def test_keys_are_read_as_pem_hex_or_raw(public_key):
             read_key(form)
 
 
-def test_openssl_agrees(folder):
+def test_openssl_agrees(folder: Path) -> None:
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl on this machine")

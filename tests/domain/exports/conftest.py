@@ -1,14 +1,16 @@
 """One small export, built once a test."""
 
 import pytest
+from sqlalchemy.orm import Session
 
 from annotator.domain import exports
 from annotator.models import Export
 from tests.factories import make_dataset, make_face, make_subject
+from tests.fakes import FakeVault, FakeWork
 
 
 @pytest.fixture
-def ready(session, vault, work) -> Export:
+def ready(session: Session, vault: FakeVault, work: FakeWork) -> Export:
     dataset = make_dataset(session)
     for number in range(12):
         subject = make_subject(session, vault, dataset)

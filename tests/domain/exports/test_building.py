@@ -3,6 +3,7 @@ import io
 import json
 import zipfile
 from collections import Counter
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -16,6 +17,7 @@ from annotator.domain.verification import verify_export
 from annotator.models import (
     AuditEntry,
     ConsentEvent,
+    Dataset,
     Export,
     ExportItem,
     Installation,
@@ -23,12 +25,13 @@ from annotator.models import (
     Subject,
 )
 from tests.factories import make_dataset, make_face, make_subject
+from tests.fakes import FakeVault, FakeWork
 
 CLASSES = ("neutral", "happiness", "fear")
 
 
 @pytest.fixture
-def dataset(session, vault):
+def dataset(session: Session, vault: FakeVault) -> Any:
     dataset = make_dataset(session)
     for number in range(24):
         subject = make_subject(session, vault, dataset, name=f"Somebody {number}")
@@ -38,7 +41,7 @@ def dataset(session, vault):
     return dataset
 
 
-def ask(session, dataset, **wish):
+def ask(session: Session, dataset: Dataset, **wish: Any) -> Any:
     export = exports.request_export(
         session, dataset=dataset, recipient="University of X", by=None, wish=Wish(**wish)
     )
@@ -46,24 +49,26 @@ def ask(session, dataset, **wish):
     return export
 
 
-def build(work, export):
+def build(work: FakeWork, export: Export) -> Any:
     with Session(work.engine) as session:
         arguments = session.get_one(Job, export.job_id).arguments
     return exports.build_export(work, **arguments)
 
 
-def opened(work, export_id):
+def opened(work: FakeWork, export_id: int) -> Any:
     with Session(work.engine) as session:
         export = session.get_one(Export, export_id)
         return export, zipfile.ZipFile(exports.read_archive(work.tools.vault, export.sealed_blob))
 
 
-def table(archive):
+def table(archive: Any) -> Any:
     text = archive.read("labels.csv").decode()
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_the_archive_holds_what_is_promised(session, dataset, work):
+def test_the_archive_holds_what_is_promised(
+    session: Session, dataset: Dataset, work: FakeWork
+) -> None:
     export = ask(session, dataset)
     result = build(work, export)
     row, archive = opened(work, export.id)
@@ -90,7 +95,9 @@ def test_the_archive_holds_what_is_promised(session, dataset, work):
     assert work.reports[-1] == (48, 48)
 
 
-def test_the_table_tells_votes_and_pseudonyms(session, dataset, work, vault):
+def test_the_table_tells_votes_and_pseudonyms(
+    session: Session, dataset: Dataset, work: FakeWork, vault: FakeVault
+) -> None:
     subject = make_subject(session, vault, dataset)
     make_face(session, vault, subject, {"fear": 2, "neutral": 1})
     session.commit()
@@ -114,7 +121,7 @@ def test_the_table_tells_votes_and_pseudonyms(session, dataset, work, vault):
     assert all(len(found) == 1 for found in splits.values())
 
 
-def test_nothing_in_it_names_a_person(session, dataset, work):
+def test_nothing_in_it_names_a_person(session: Session, dataset: Dataset, work: FakeWork) -> None:
     export = ask(session, dataset)
     build(work, export)
     _, archive = opened(work, export.id)
@@ -127,8 +134,8 @@ def test_nothing_in_it_names_a_person(session, dataset, work):
 
 
 def test_another_export_has_other_names_and_pseudonyms_but_the_same_splits(
-    session, dataset, work, vault
-):
+    session: Session, dataset: Dataset, work: FakeWork, vault: FakeVault
+) -> None:
     exported = [ask(session, dataset) for _ in range(2)]
     tables = []
     for export in exported:
@@ -148,7 +155,9 @@ def test_another_export_has_other_names_and_pseudonyms_but_the_same_splits(
     assert by_export[exported[0].id] == by_export[exported[1].id]
 
 
-def test_a_second_run_changes_nothing(session, dataset, work, vault):
+def test_a_second_run_changes_nothing(
+    session: Session, dataset: Dataset, work: FakeWork, vault: FakeVault
+) -> None:
     export = ask(session, dataset)
     first = build(work, export)
     blobs = set(vault.blobs)
@@ -156,7 +165,9 @@ def test_a_second_run_changes_nothing(session, dataset, work, vault):
     assert set(vault.blobs) == blobs
 
 
-def test_a_build_that_was_cancelled_leaves_nothing(session, dataset, work, vault):
+def test_a_build_that_was_cancelled_leaves_nothing(
+    session: Session, dataset: Dataset, work: FakeWork, vault: FakeVault
+) -> None:
     export = ask(session, dataset)
     blobs = set(vault.blobs)
     work.cancel_at = 10
@@ -174,7 +185,9 @@ def test_a_build_that_was_cancelled_leaves_nothing(session, dataset, work, vault
 
 
 @pytest.mark.parametrize("purpose", ["train", "export_pseudonymised", "store"])
-def test_the_gate_is_asked_again_when_it_is_built(session, dataset, work, purpose):
+def test_the_gate_is_asked_again_when_it_is_built(
+    session: Session, dataset: Dataset, work: FakeWork, purpose: str
+) -> None:
     export = ask(session, dataset)
     gone = session.scalars(select(Subject)).first()
     consent.withdraw_purposes(session, subject=gone, purposes=[purpose])
@@ -186,12 +199,14 @@ def test_the_gate_is_asked_again_when_it_is_built(session, dataset, work, purpos
     assert left["no_consent"] >= 1
 
 
-def test_the_gate_is_asked_again_before_it_counts_as_built(session, dataset, work, vault):
+def test_the_gate_is_asked_again_before_it_counts_as_built(
+    session: Session, dataset: Dataset, work: FakeWork, vault: FakeVault
+) -> Any:
     export = ask(session, dataset)
     gone = session.scalars(select(Subject)).first()
     store = vault.store_archive
 
-    def withdraw_first(*, purpose, data):
+    def withdraw_first(*, purpose: str, data: Any) -> Any:
         blob = store(purpose=purpose, data=data)
         if vault.store_archive is not store:
             vault.store_archive = store
@@ -206,7 +221,9 @@ def test_the_gate_is_asked_again_before_it_counts_as_built(session, dataset, wor
     assert archives == [opened(work, export.id)[0].sealed_blob]
 
 
-def test_every_face_keeps_the_consent_that_allowed_it(session, dataset, work):
+def test_every_face_keeps_the_consent_that_allowed_it(
+    session: Session, dataset: Dataset, work: FakeWork
+) -> None:
     export = ask(session, dataset)
     build(work, export)
     for item in session.scalars(select(ExportItem)):
@@ -214,7 +231,7 @@ def test_every_face_keeps_the_consent_that_allowed_it(session, dataset, work):
         assert (event.subject_id, event.purpose) == (item.subject_id, "export_pseudonymised")
 
 
-def test_why_a_face_is_out(session, dataset, vault):
+def test_why_a_face_is_out(session: Session, dataset: Dataset, vault: FakeVault) -> None:
     subject = make_subject(session, vault, dataset)
     for votes in (
         {"neutral": 1},
@@ -238,7 +255,9 @@ def test_why_a_face_is_out(session, dataset, vault):
     assert len(relaxed.candidates) == len(selection.candidates) + 1
 
 
-def test_balance_touches_the_training_split_alone(session, dataset, work):
+def test_balance_touches_the_training_split_alone(
+    session: Session, dataset: Dataset, work: FakeWork
+) -> None:
     for how in ("undersample", "oversample"):
         export = ask(session, dataset, balance=how)
         build(work, export)
@@ -260,7 +279,7 @@ def test_balance_touches_the_training_split_alone(session, dataset, work):
             assert manifest["counts"]["left_out"]["undersampled"] > 0
 
 
-def test_weights_are_a_column(session, dataset, work):
+def test_weights_are_a_column(session: Session, dataset: Dataset, work: FakeWork) -> None:
     export = ask(session, dataset, balance="weights")
     build(work, export)
     rows = table(opened(work, export.id)[1])
@@ -273,7 +292,9 @@ def test_weights_are_a_column(session, dataset, work):
     assert len({round(weight, 3) for weight in weights.values()}) == 1
 
 
-def test_the_manifest_tells_consents_seeds_and_the_deployment(session, dataset, work):
+def test_the_manifest_tells_consents_seeds_and_the_deployment(
+    session: Session, dataset: Dataset, work: FakeWork
+) -> None:
     session.add(Installation(install="test", context="education"))
     session.commit()
     export = ask(session, dataset, seed=7)
@@ -299,7 +320,7 @@ def test_the_manifest_tells_consents_seeds_and_the_deployment(session, dataset, 
     assert [field["name"] for field in records["field"]] == columns
 
 
-def test_a_review_decides_a_tie(session, dataset, vault):
+def test_a_review_decides_a_tie(session: Session, dataset: Dataset, vault: FakeVault) -> None:
     from annotator.models import Review, Task
     from tests.factories import make_user
 
@@ -315,7 +336,9 @@ def test_a_review_decides_a_tie(session, dataset, vault):
     assert (found.label, found.decided_by) == ("fear", "review")
 
 
-def test_when_everybody_left_the_build_fails_with_a_sentence(session, dataset, work):
+def test_when_everybody_left_the_build_fails_with_a_sentence(
+    session: Session, dataset: Dataset, work: FakeWork
+) -> None:
     export = ask(session, dataset)
     for subject in session.scalars(select(Subject)):
         consent.withdraw_purposes(session, subject=subject, purposes=["train"])
@@ -324,7 +347,7 @@ def test_when_everybody_left_the_build_fails_with_a_sentence(session, dataset, w
         build(work, export)
 
 
-def test_the_log_tells_it(session, dataset, work):
+def test_the_log_tells_it(session: Session, dataset: Dataset, work: FakeWork) -> None:
     export = ask(session, dataset)
     build(work, export)
     actions = [entry.action for entry in session.scalars(select(AuditEntry))]

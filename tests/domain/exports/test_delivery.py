@@ -1,19 +1,23 @@
 import errno
-import os
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.core.errors import Conflict, InvalidInput, StorageFull, Tampered
 from annotator.domain import consent, exports
 from annotator.domain.verification import verify_export
-from annotator.models import AuditEntry, Subject
-from tests.fakes import read_all
+from annotator.models import AuditEntry, Export, Subject
+from tests.fakes import FakeVault, read_all
 
 
-def test_the_folder_is_whole_and_right(session, vault, ready, tmp_path):
+def test_the_folder_is_whole_and_right(
+    session: Session, vault: FakeVault, ready: Export, tmp_path: Path
+) -> None:
     out = exports.write_export(session, vault=vault, export=ready, out=tmp_path / "deep" / "out")
     report = verify_export(out, public_key=vault.public_key("export"))
     assert report.ok, report.message
@@ -21,7 +25,9 @@ def test_the_folder_is_whole_and_right(session, vault, ready, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
-def test_keras_and_imagefolder_find_their_layout(session, vault, ready, tmp_path):
+def test_keras_and_imagefolder_find_their_layout(
+    session: Session, vault: FakeVault, ready: Export, tmp_path: Path
+) -> None:
     out = exports.write_export(session, vault=vault, export=ready, out=tmp_path / "out")
     splits = {path.name: path for path in (out / "images").iterdir()}
     assert set(splits) == {"train", "valid", "test"}
@@ -37,7 +43,9 @@ def test_keras_and_imagefolder_find_their_layout(session, vault, ready, tmp_path
     assert found == 12
 
 
-def test_an_empty_folder_is_taken_and_a_full_one_refused(session, vault, ready, tmp_path):
+def test_an_empty_folder_is_taken_and_a_full_one_refused(
+    session: Session, vault: FakeVault, ready: Export, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     exports.write_export(session, vault=vault, export=ready, out=tmp_path / "empty")
     full = tmp_path / "full"
@@ -52,10 +60,16 @@ def test_an_empty_folder_is_taken_and_a_full_one_refused(session, vault, ready, 
         exports.write_export(session, vault=vault, export=ready, out=file)
 
 
-def test_a_full_disk_leaves_nothing_half_written(session, vault, ready, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_nothing_half_written(
+    session: Session,
+    vault: FakeVault,
+    ready: Export,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
     copy, calls = shutil.copyfileobj, []
 
-    def fill_up(*arguments):
+    def fill_up(*arguments: Any) -> Any:
         calls.append(arguments)
         if len(calls) > 5:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -68,13 +82,17 @@ def test_a_full_disk_leaves_nothing_half_written(session, vault, ready, tmp_path
     assert list(place.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(session, vault, ready, tmp_path):
+def test_a_place_that_cannot_be_written_is_one_sentence(
+    session: Session, vault: FakeVault, ready: Export, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Exception, match="could not be written"):
         exports.write_export(session, vault=vault, export=ready, out=tmp_path / "file" / "out")
 
 
-def test_what_was_changed_in_the_vault_is_not_written(session, vault, ready, tmp_path):
+def test_what_was_changed_in_the_vault_is_not_written(
+    session: Session, vault: FakeVault, ready: Export, tmp_path: Path
+) -> None:
     context, data = vault.blobs[ready.sealed_blob]
     broken = bytearray(data)
     at = broken.index(b"IDAT") + 6
@@ -83,11 +101,13 @@ def test_what_was_changed_in_the_vault_is_not_written(session, vault, ready, tmp
     with pytest.raises(Tampered, match="damaged"):
         exports.write_export(session, vault=vault, export=ready, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert not [name for name in os.listdir(tmp_path) if name.startswith(".out")]
+    assert not list(tmp_path.glob(".out*"))
 
 
 @pytest.mark.parametrize("purpose", ["train", "export_pseudonymised", "store"])
-def test_the_gate_is_asked_at_every_download(session, vault, ready, purpose):
+def test_the_gate_is_asked_at_every_download(
+    session: Session, vault: FakeVault, ready: Export, purpose: str
+) -> None:
     assert read_all(exports.open_archive(session, vault=vault, export=ready, by=None)).read(2)
     gone = session.scalars(select(Subject)).first()
     consent.withdraw_purposes(session, subject=gone, purposes=[purpose])
@@ -97,7 +117,9 @@ def test_the_gate_is_asked_at_every_download(session, vault, ready, purpose):
     assert len(exports.list_files(session, export=ready, subject=gone)) == 1
 
 
-def test_what_is_closed_or_not_built_stays_inside(session, vault, ready):
+def test_what_is_closed_or_not_built_stays_inside(
+    session: Session, vault: FakeVault, ready: Export
+) -> None:
     ready.withdrawn_at = now()
     with pytest.raises(Conflict, match="withdrew"):
         exports.check_deliverable(session, export=ready)
@@ -106,7 +128,7 @@ def test_what_is_closed_or_not_built_stays_inside(session, vault, ready):
         exports.check_deliverable(session, export=ready)
 
 
-def test_a_delivery_is_in_the_log(session, vault, ready):
+def test_a_delivery_is_in_the_log(session: Session, vault: FakeVault, ready: Export) -> None:
     exports.open_archive(session, vault=vault, export=ready, by=7)
     session.flush()
     last = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc())).first()

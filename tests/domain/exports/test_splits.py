@@ -1,4 +1,5 @@
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ SEEDS = st.integers(0, 2**31 - 1)
 
 
 @given(PEOPLE, SEEDS)
-def test_everybody_is_in_one_split_and_the_seed_alone_decides(people, seed):
+def test_everybody_is_in_one_split_and_the_seed_alone_decides(people: Any, seed: int) -> None:
     chosen = split_people(people, seed=seed)
     assert chosen.keys() == people.keys()
     assert set(chosen.values()) <= set(SPLITS)
@@ -25,7 +26,7 @@ def test_everybody_is_in_one_split_and_the_seed_alone_decides(people, seed):
 
 
 @given(PEOPLE, SEEDS)
-def test_every_class_can_be_learned(people, seed):
+def test_every_class_can_be_learned(people: Any, seed: int) -> None:
     chosen = split_people(people, seed=seed)
     everything = {label for labels in people.values() for label in labels}
     learned = {
@@ -34,7 +35,7 @@ def test_every_class_can_be_learned(people, seed):
     assert learned == everything
 
 
-def test_the_shares_are_about_70_15_15():
+def test_the_shares_are_about_70_15_15() -> None:
     people = {f"{number:032x}": Counter({"neutral": 1}) for number in range(4000)}
     counts = Counter(split_people(people, seed=3).values())
     assert abs(counts["train"] / 4000 - 0.70) < 0.02
@@ -42,7 +43,7 @@ def test_the_shares_are_about_70_15_15():
     assert abs(counts["test"] / 4000 - 0.15) < 0.02
 
 
-def test_a_person_stays_where_they_are_when_others_come():
+def test_a_person_stays_where_they_are_when_others_come() -> None:
     few = {f"{number:032x}": Counter({"neutral": 1, "fear": 1}) for number in range(100)}
     many = few | {f"{number:032x}": Counter({"neutral": 1}) for number in range(100, 300)}
     before, after = split_people(few, seed=3), split_people(many, seed=3)
@@ -50,14 +51,14 @@ def test_a_person_stays_where_they_are_when_others_come():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_rare_class_is_in_every_split_when_three_people_show_it(seed):
+def test_a_rare_class_is_in_every_split_when_three_people_show_it(seed: int) -> None:
     people = {f"{number:032x}": Counter({"neutral": 1}) for number in range(60)}
     people |= {f"rare-{number}": Counter({"fear": 1, "neutral": 1}) for number in range(3)}
     chosen = split_people(people, seed=seed)
     assert {chosen[f"rare-{number}"] for number in range(3)} == set(SPLITS)
 
 
-def test_another_seed_gives_another_split():
+def test_another_seed_gives_another_split() -> None:
     people = {f"{number:032x}": Counter({"neutral": 1}) for number in range(50)}
     assert split_people(people, seed=1) != split_people(people, seed=2)
 
@@ -65,7 +66,7 @@ def test_another_seed_gives_another_split():
 LABELS = {number: "neutral" if number < 30 else "fear" for number in range(37)}
 
 
-def written(how, seed=5):
+def written(how: str, seed: int = 5) -> Any:
     answer = balance_items(LABELS, how=how, seed=seed)
     counts = Counter()
     for item, (copies, _) in answer.items():
@@ -73,26 +74,26 @@ def written(how, seed=5):
     return answer, counts
 
 
-def test_no_balance_writes_everything_once():
+def test_no_balance_writes_everything_once() -> None:
     answer, counts = written("none")
     assert counts == {"neutral": 30, "fear": 7}
     assert set(answer.values()) == {(1, 1.0)}
 
 
-def test_undersampling_goes_down_to_the_smallest_class():
+def test_undersampling_goes_down_to_the_smallest_class() -> None:
     answer, counts = written("undersample")
     assert counts == {"neutral": 7, "fear": 7}
     assert answer == written("undersample")[0]
     assert answer != written("undersample", seed=6)[0]
 
 
-def test_oversampling_goes_up_to_the_largest_class_evenly():
+def test_oversampling_goes_up_to_the_largest_class_evenly() -> None:
     answer, counts = written("oversample")
     assert counts == {"neutral": 30, "fear": 30}
     assert {copies for item, (copies, _) in answer.items() if LABELS[item] == "fear"} == {4, 5}
 
 
-def test_weights_average_to_one_and_even_the_classes_out():
+def test_weights_average_to_one_and_even_the_classes_out() -> None:
     answer, counts = written("weights")
     assert counts == {"neutral": 30, "fear": 7}
     assert sum(weight for _, weight in answer.values()) == pytest.approx(len(LABELS))
@@ -102,5 +103,5 @@ def test_weights_average_to_one_and_even_the_classes_out():
     assert of_class["neutral"] == pytest.approx(of_class["fear"])
 
 
-def test_nothing_to_balance_is_fine():
+def test_nothing_to_balance_is_fine() -> None:
     assert balance_items({}, how="oversample", seed=1) == {}

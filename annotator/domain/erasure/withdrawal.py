@@ -1,0 +1,200 @@
+"""Taking consent back: one purpose, some, or everything.
+
+Everything is a key event, not a delete. In one transaction the log is told, the subject's wrapped
+key and every row that came from their face go, and what left is marked; when it is committed the
+blobs go, and the job ``renew_epoch`` makes copies of the old key worthless.
+
+Votes on a face go with the face: they say how a certain person looked, and no figure needs them
+once the picture is gone. The log keeps how many there were.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Select, delete, select, update
+from sqlalchemy.orm import Session
+
+from annotator.core.db import now
+from annotator.core.errors import Conflict, InvalidInput
+from annotator.domain import audit, consent, jobs
+from annotator.domain.erasure.consequences import Consequences, foresee
+from annotator.domain.labelling.lending import give_back
+from annotator.models import (
+    PURPOSES,
+    Annotation,
+    ClusterMember,
+    ExportItem,
+    Face,
+    Image,
+    Job,
+    Lease,
+    Prediction,
+    Review,
+    Skip,
+    Subject,
+    Task,
+    User,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """What was done.
+
+    Attributes:
+        consequences: pictures, votes, exports and models that it touched.
+        job: renews the keys of everybody else; ``None`` when no key was destroyed.
+        blobs: ids of the sealed bytes that are deleted once this is committed.
+    """
+
+    consequences: Consequences
+    job: Job | None
+    blobs: tuple[str, ...]
+
+
+def withdraw_subject(session: Session, *, subject: Subject, by: User | None) -> Withdrawal:
+    """Takes everything back: afterwards nothing that is left can bring the face back.
+
+    The blobs' ids are left in ``session.info["dead_blobs"]`` for the door, which deletes them
+    after the commit.
+
+    Raises:
+        Conflict: they withdrew before.
+    """
+    _lock(session, subject)
+    consequences = foresee(session, subject=subject, purposes=PURPOSES)
+    consent.withdraw_purposes(session, subject=subject, purposes=PURPOSES, by=by.id if by else None)
+    epoch = subject.key_epoch or 1
+    subject.wrapped_key = subject.key_epoch = subject.key_version = None
+    subject.sealed_name = subject.sealed_contact = subject.group = None
+    subject.withdrawn_at = now()
+    blobs = [*_delete_faces(session, subject), *_mark(session, subject, consequences, by)]
+    session.info.setdefault("dead_blobs", []).extend(blobs)
+    audit.append(
+        session,
+        action="subject.erased",
+        actor=audit.actor_of(by.id if by else None),
+        subject=subject.id,
+        images=consequences.images,
+        votes=consequences.votes,
+    )
+    job = jobs.enqueue(
+        session,
+        kind="renew_epoch",
+        arguments={"epoch": epoch},
+        created_by=by.id if by else None,
+    )
+    return Withdrawal(consequences, job, tuple(blobs))
+
+
+def withdraw_purposes(
+    session: Session, *, subject: Subject, purposes: Iterable[str], by: User | None
+) -> Withdrawal:
+    """Takes some purposes back, with their effect; ``store`` takes everything back.
+
+    Raises:
+        InvalidInput: none or an unknown purpose.
+        Conflict: they withdrew everything before.
+    """
+    chosen = tuple(dict.fromkeys(purposes))
+    consent.check_purposes(chosen)
+    if not chosen:
+        raise InvalidInput("Say which purpose is withdrawn.")
+    if "store" in chosen:
+        return withdraw_subject(session, subject=subject, by=by)
+    _lock(session, subject)
+    consequences = foresee(session, subject=subject, purposes=chosen)
+    consent.withdraw_purposes(session, subject=subject, purposes=chosen, by=by.id if by else None)
+    if "prelabel" in chosen:
+        _delete_guesses(session, subject)
+    if "label" in chosen:
+        _take_from_people(session, subject)
+    blobs = _mark(session, subject, consequences, by)
+    session.info.setdefault("dead_blobs", []).extend(blobs)
+    return Withdrawal(consequences, None, tuple(blobs))
+
+
+def _lock(session: Session, subject: Subject) -> None:
+    """Waits for an export that is just being written down, and keeps the next one waiting."""
+    session.refresh(subject, with_for_update=True)
+    if subject.withdrawn_at is not None:
+        raise Conflict("This person withdrew everything already.")
+
+
+def _faces(subject: Subject) -> Select[int]:
+    return select(Face.id).where(Face.subject_id == subject.id)
+
+
+def _tasks(subject: Subject) -> Select[int]:
+    return select(Task.id).where(Task.face_id.in_(_faces(subject)))
+
+
+def _delete_faces(session: Session, subject: Subject) -> list[str]:
+    """Deletes every row that came from the person's face; answers the blobs they pointed to."""
+    images = session.execute(
+        select(Image.original_blob, Image.redacted_blob).where(Image.subject_id == subject.id)
+    ).all()
+    crops = session.scalars(select(Face.crop_blob).where(Face.subject_id == subject.id)).all()
+    _delete_guesses(session, subject)
+    for table in (Annotation, Lease, Skip, Review):
+        session.execute(delete(table).where(table.task_id.in_(_tasks(subject))))
+    session.execute(delete(Task).where(Task.face_id.in_(_faces(subject))))
+    session.execute(
+        update(ExportItem).where(ExportItem.subject_id == subject.id).values(face_id=None)
+    )
+    session.execute(delete(Face).where(Face.subject_id == subject.id))
+    session.execute(delete(Image).where(Image.subject_id == subject.id))
+    session.expire_all()
+    return [blob for pair in images for blob in pair if blob is not None] + list(crops)
+
+
+def _delete_guesses(session: Session, subject: Subject) -> None:
+    """Deletes what models said about the person: predictions, embeddings, places in clusters.
+
+    What a person who labels was suggested is forgotten on leases and votes, too.
+    """
+    for table in (Prediction, ClusterMember):
+        session.execute(delete(table).where(table.face_id.in_(_faces(subject))))
+    for marked in (Lease, Annotation):
+        session.execute(
+            update(marked)
+            .where(marked.task_id.in_(_tasks(subject)))
+            .values(prelabel=None, prelabel_probability=None, model_id=None)
+        )
+
+
+def _take_from_people(session: Session, subject: Subject) -> None:
+    """Ends the leases on the person's faces at once; the gate lends them to nobody again."""
+    held = select(Lease.task_id).where(Lease.held, Lease.task_id.in_(_tasks(subject)))
+    task_ids = list(session.scalars(held))
+    session.execute(delete(Lease).where(Lease.task_id.in_(_tasks(subject))))
+    give_back(session, task_ids=task_ids)
+
+
+def _mark(
+    session: Session, subject: Subject, consequences: Consequences, by: User | None
+) -> list[str]:
+    """Closes exports and marks models; answers the archives that nobody may open any more."""
+    moment, actor = now(), audit.actor_of(by.id if by else None)
+    blobs = []
+    for export in consequences.exports:
+        if export.withdrawn_at is None:
+            export.withdrawn_at = moment
+            audit.append(
+                session,
+                action="export.closed",
+                actor=actor,
+                export=export.id,
+                subject=subject.id,
+            )
+        if export.sealed_blob is not None:
+            blobs.append(export.sealed_blob)
+            export.sealed_blob = None
+    for model in consequences.models:
+        if model.withdrawn_at is None:
+            model.withdrawn_at = moment
+            audit.append(
+                session, action="model.marked", actor=actor, model=model.id, subject=subject.id
+            )
+    session.flush()
+    return blobs
