@@ -4,7 +4,7 @@ import secrets
 
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from wtforms import RadioField, StringField
+from wtforms import RadioField, SelectChoice, StringField
 from wtforms.validators import InputRequired, Length
 
 from annotator.core.errors import Conflict, InvalidInput
@@ -38,7 +38,7 @@ class NewPerson(Form):
         render_kw={"type": "email", "autocomplete": "off"},
     )
     role = RadioField(
-        "Role", choices=[(role, ROLE_WORDS[role]) for role in ROLES], default=ROLES[0]
+        "Role", choices=[SelectChoice(role, ROLE_WORDS[role]) for role in ROLES], default=ROLES[0]
     )
 
 

@@ -16,6 +16,7 @@ SignIn = Callable[[str], FlaskClient]
 
 
 def only(session: Session) -> BrowserSession:
+    session.rollback()  # look again: another snapshot, and nothing remembered
     session.expire_all()
     return session.scalars(select(BrowserSession).where(BrowserSession.user_id.is_not(None))).one()
 
