@@ -19,7 +19,12 @@ from annotator.domain.consent.notices import (
     fill_notice,
     list_notices,
 )
-from annotator.domain.consent.overview import Standing, list_standings, standing_of
+from annotator.domain.consent.overview import (
+    Standing,
+    count_holdings,
+    list_standings,
+    standing_of,
+)
 from annotator.domain.consent.subjects import (
     create_subject,
     find_subject,
@@ -39,6 +44,7 @@ __all__ = [
     "allowed",
     "allowing",
     "check_purposes",
+    "count_holdings",
     "create_notice",
     "create_subject",
     "current_notice",

@@ -8,7 +8,17 @@ from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.domain.consent.gate import allowing
-from annotator.models import PURPOSES, Dataset, Image, Subject
+from annotator.models import (
+    PURPOSES,
+    Annotation,
+    Dataset,
+    ExportItem,
+    Face,
+    Image,
+    Prediction,
+    Subject,
+    Task,
+)
 
 SOON = dt.timedelta(days=30)
 
@@ -52,6 +62,26 @@ def list_standings(
 def standing_of(session: Session, *, subject: Subject) -> Standing:
     """One person at a glance."""
     return _stand(session, [subject.id])[0]
+
+
+def count_holdings(session: Session, *, subject: Subject) -> dict[str, int]:
+    """What is held of a person: pictures, faces, votes, guesses, exports they are in."""
+    faces = select(Face.id).where(Face.subject_id == subject.id)
+    queries = {
+        "faces": select(func.count()).select_from(Face).where(Face.subject_id == subject.id),
+        "votes": select(func.count())
+        .select_from(Annotation)
+        .join(Task, Task.id == Annotation.task_id)
+        .where(Task.face_id.in_(faces), Annotation.taken_back_at.is_(None)),
+        "guesses": select(func.count())
+        .select_from(Prediction)
+        .where(Prediction.face_id.in_(faces)),
+        "exports": select(func.count(ExportItem.export_id.distinct())).where(
+            ExportItem.subject_id == subject.id
+        ),
+    }
+    held = {name: session.scalar(query) or 0 for name, query in queries.items()}
+    return {"pictures": _count_images(session, [subject.id]).get(subject.id, 0), **held}
 
 
 def _stand(session: Session, ids: list[int]) -> list[Standing]:

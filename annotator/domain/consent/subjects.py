@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from annotator.core.errors import Conflict, KeyDestroyed, NotFound
 from annotator.domain import audit
 from annotator.domain.ports import SubjectKey, Vault
-from annotator.models import Dataset, Subject
+from annotator.models import Dataset, Installation, Subject
 
 
 def create_subject(
@@ -40,6 +40,8 @@ def create_subject(
     code = code.strip() or f"P-{secrets.token_hex(4)}"
     if find_subject(session, dataset=dataset, code=code) is not None:
         raise Conflict(f"There is a person '{code}' in this dataset already.")
+    # Keys are not renewed while one is being made: see ``erasure.renew_epoch``.
+    session.execute(select(Installation.id).with_for_update(read=True))
     uid = secrets.token_hex(16)
     key = vault.create_key(uid)
     subject = Subject(

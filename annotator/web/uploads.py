@@ -1,0 +1,31 @@
+"""What people upload stays in memory until it is sealed: nothing of it touches the disk in clear.
+
+Werkzeug would spool a large part of a form into a temporary file. The whole request is bounded by
+``max_upload_mb``, so memory is enough.
+"""
+
+import io
+from typing import IO
+
+from flask import Flask, Request
+from flask.blueprints import BlueprintSetupState
+
+
+class MemoryRequest(Request):
+    """A request whose uploaded parts never become temporary files."""
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        del total_content_length, content_type, filename, content_length
+        return io.BytesIO()
+
+
+def keep_in_memory(state: BlueprintSetupState) -> None:
+    """Makes an app keep uploads in memory, once a blueprint that takes them is registered."""
+    assert isinstance(state.app, Flask)
+    state.app.request_class = MemoryRequest
