@@ -80,7 +80,10 @@ class ChangePassword(Form):
     )
     again = PasswordField(
         "New password again",
-        validators=[EqualTo("new", "The two new passwords differ.")],
+        validators=[
+            InputRequired("Please type the new password twice."),
+            EqualTo("new", "The two new passwords differ."),
+        ],
         render_kw={"autocomplete": "new-password"},
     )
 
