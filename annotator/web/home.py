@@ -10,11 +10,10 @@ from typing import Any
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from annotator.domain import accounts, datasets, jobs
-from annotator.models import Dataset, ModelVersion, User
+from annotator.domain import accounts, agreement, curation, datasets, jobs, labelling, training
+from annotator.models import Dataset, User
 from annotator.web.rendering import page
 from annotator.web.security import requires, signed_in
 from annotator.web.transaction import db
@@ -50,15 +49,27 @@ def index() -> ResponseReturnValue:
 
 
 def work(session: Session, user: User) -> Card | None:
-    """Faces that want this person's vote."""
-    rows = _rows(session, user)
-    return Card("home/_work.html", {"rows": [row for row in rows if row.progress.open]})
+    """Faces that want this person's vote, and how it goes."""
+    rows = [row for row in _rows(session, user) if row.progress.open]
+    own = labelling.count_own(session, user=user, dataset=rows[0].dataset) if rows else None
+    return Card("home/_work.html", {"rows": rows, "own": own})
+
+
+def disagreements(session: Session, user: User) -> Card | None:
+    """Faces on which votes differ and nobody has decided."""
+    found = [
+        (dataset, agreement.list_disagreements(session, dataset=dataset))
+        for dataset in datasets.list_datasets(session, user=user, limit=SHOWN)
+    ]
+    waiting = [(dataset, len(faces)) for dataset, faces in found if faces]
+    return Card("home/_disagreements.html", {"waiting": waiting}) if waiting else None
 
 
 def decisions(session: Session, user: User) -> Card | None:
     """What waits for a curator or an admin today."""
-    waiting = [row for row in _rows(session, user) if row.images.get("review")]
-    seen = None if user.role == "admin" else [row.dataset.id for row in _rows(session, user)]
+    rows = _rows(session, user)
+    waiting = [row for row in rows if row.images.get("review")]
+    seen = None if user.role == "admin" else [row.dataset.id for row in rows]
     recent = jobs.list_jobs(session, dataset_ids=seen, limit=20)
     failed = [job for job in recent if job.state == "failed"][:3]
     if not waiting and not failed:
@@ -71,22 +82,38 @@ def progress(session: Session, user: User) -> Card | None:
     return Card("home/_progress.html", {"rows": _rows(session, user)[:SHOWN]})
 
 
+def balance(session: Session, user: User) -> Card | None:
+    """The classes of the dataset that is worked on, and how far people agree."""
+    rows = [row for row in _rows(session, user) if row.progress.done]
+    if not rows:
+        return None
+    dataset = rows[-1].dataset
+    counts = curation.count_labels(session, dataset=dataset)
+    figures = agreement.measure(session, dataset=dataset)
+    values = {"dataset": dataset, "counts": counts, "figures": figures}
+    return Card("home/_balance.html", values)
+
+
 def models(session: Session, user: User) -> Card | None:
     """The model in use beside the last candidate."""
     del user
-    newest = select(ModelVersion).order_by(ModelVersion.id.desc()).limit(1)
-    current = session.scalar(newest.where(ModelVersion.state == "current"))
-    candidate = session.scalar(newest.where(ModelVersion.state == "candidate"))
+    known = training.list_models(session)
+    current = next((model for model in known if model.state == "current"), None)
+    candidate = next((model for model in known if model.state == "candidate"), None)
     if current is None and candidate is None:
         return None
-    return Card("home/_models.html", {"current": current, "candidate": candidate})
+    verdict = training.judge(session, model=candidate) if candidate else None
+    values = {"current": current, "candidate": candidate, "verdict": verdict}
+    return Card("home/_models.html", values)
 
 
 Look = Callable[[Session, User], Card | None]
 CARDS: tuple[tuple[str, Look], ...] = (
     ("curator", decisions),
     ("annotator", work),
+    ("reviewer", disagreements),
     ("curator", progress),
+    ("curator", balance),
     ("curator", models),
 )
 
