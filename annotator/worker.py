@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -178,18 +179,21 @@ def serve(tools: Toolbox) -> None:
             signal.signal(number, stop)
         threading.Thread(target=_sweep_forever, args=(tools, stopping), daemon=True).start()
 
-    from celery.signals import worker_ready  # noqa: PLC0415 - see bootstrap.queue
+    from celery.platforms import SecurityWarning  # noqa: PLC0415 - see bootstrap.queue
+    from celery.signals import worker_ready  # noqa: PLC0415 - likewise
 
+    # It warns of pickled messages from strangers; ours are numbers in JSON.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     worker_ready.connect(start_sweeping, weak=False)
     app.worker_main(
         [
+            "--quiet",
             "worker",
             "--pool=solo",
             f"--queues={QUEUE}",
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",
-            "--quiet",
             "--loglevel=WARNING",
         ]
     )

@@ -16,7 +16,7 @@ def make_celery(settings: Settings) -> Any:
 
     app = Celery("annotator")
     app.conf.update(
-        broker_url=settings.broker_url or "filesystem://",
+        broker_url=settings.broker_url or "filesystem://localhost",
         broker_transport_options={} if settings.broker_url else _folders(settings.data / "queue"),
         broker_connection_retry_on_startup=True,
         task_default_queue=QUEUE,

@@ -9,6 +9,7 @@ import click
 
 from annotator.bootstrap import BLOBS, Toolbox
 from annotator.cli.passwords import hash_password
+from annotator.cli.processes import supervised
 from annotator.cli.tools import answer, open_settings, tell
 from annotator.core import migrate
 from annotator.core.config import Settings
@@ -96,6 +97,7 @@ def install(settings: Settings, *, context: str) -> tuple[Toolbox, str]:
 
 
 @click.command(hidden=True)
+@supervised
 @click.argument("out", type=click.Path(path_type=Path))
 def demo_data(out: Path) -> None:
     """Fills a new data folder for `demo`, in a process of its own: drawing needs much memory."""

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import click
+
 from annotator.core.errors import AnnotatorError
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
@@ -47,6 +49,7 @@ class Child:
             [sys.executable, "-m", "annotator", *self._arguments, "--supervised"],
             env={**self._environ, "PYTHONPATH": path},
             stdin=subprocess.PIPE,
+            stdout=sys.stderr,  # stdout belongs to the command that was typed
             start_new_session=True,  # Ctrl-C reaches us alone; we end the children in order
         )
 
@@ -121,11 +124,23 @@ def end_with_parent() -> None:
     """In a child: stops this process when the parent is gone."""
 
     def watch() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdin.buffer.read()
+        # The bare descriptor: a buffered read would hold a lock that Python wants at exit.
+        with contextlib.suppress(OSError):
+            while os.read(0, 1):
+                pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+supervised = click.option(
+    "--supervised",
+    is_flag=True,
+    hidden=True,
+    expose_value=False,
+    is_eager=True,
+    callback=lambda _context, _option, value: end_with_parent() if value else None,
+)
 
 
 def free_port(host: str) -> int:

@@ -18,14 +18,13 @@ from annotator.cli.processes import (
     Child,
     StartFailed,
     check_port,
-    end_with_parent,
     free_port,
     supervise,
+    supervised,
     wait_until_served,
 )
 from annotator.cli.tools import open_tools, tell
 
-supervised = click.option("--supervised", is_flag=True, hidden=True)
 port_option = click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one.")
 
 
@@ -43,11 +42,9 @@ def run(port: int | None) -> None:
 @click.option("--host", help="Address to listen on.")
 @port_option
 @supervised
-def web(host: str | None, port: int | None, supervised: bool) -> None:
+def web(host: str | None, port: int | None) -> None:
     """One web server; any number may share a PostgreSQL database."""
     tools = open_tools()
-    if supervised:
-        end_with_parent()
     from waitress import serve  # noqa: PLC0415 - other commands need no server
 
     from annotator.web import create_app  # noqa: PLC0415 - likewise
@@ -70,11 +67,9 @@ def web(host: str | None, port: int | None, supervised: bool) -> None:
 
 @click.command()
 @supervised
-def worker(supervised: bool) -> None:
+def worker() -> None:
     """One Celery worker; any number may share a broker and a database."""
     tools = open_tools()
-    if supervised:
-        end_with_parent()
     from annotator.worker import serve  # noqa: PLC0415 - the web server needs no worker
 
     serve(tools)
