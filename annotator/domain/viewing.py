@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from annotator.core.errors import Forbidden, NotFound
-from annotator.domain import accounts, consent
+from annotator.domain import accounts, audit, consent
 from annotator.domain.ports import Vault
 from annotator.models import Annotation, Face, Lease, Task, User
 
@@ -49,6 +49,23 @@ def open_crop(
         blob=face.crop_blob,
         kind="crop",
     )
+
+
+def count_views(session: Session, *, user: User, dataset_id: int, faces: int, page: str) -> None:
+    """Writes into the log that a page showed a person some faces that were not lent to them.
+
+    Args:
+        session: the open transaction; it writes.
+        user: who looks.
+        dataset_id: whose faces.
+        faces: how many the page shows.
+        page: which page.
+    """
+    if faces:
+        actor = audit.actor_of(user.id)
+        audit.append(
+            session, action="faces.shown", actor=actor, dataset=dataset_id, faces=faces, page=page
+        )
 
 
 def _was_lent(session: Session, face: Face, user: User) -> bool:

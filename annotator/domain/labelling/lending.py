@@ -36,7 +36,9 @@ from annotator.models import (
 
 MAX_LEASES = 200  # held at once by one person in one dataset
 LAPSE_BATCH = 200  # expired leases given back per call, so that no call pays for all
-_NONE: ColumnElement[int] = literal_column("0")  # a bound parameter would keep SQLite from the partial index
+_NONE: ColumnElement[int] = literal_column(
+    "0"
+)  # a bound parameter would keep SQLite from the partial index
 
 
 @dataclass(frozen=True, slots=True)

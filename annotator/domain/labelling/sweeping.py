@@ -165,10 +165,14 @@ def take_back_page(
 ) -> int:
     """Takes every vote back that a person gave on one page; the faces are lent to them again.
 
+    The page that they hold since is given back, so that they see what they saw.
+
     Returns:
         How many.
     """
     at = at or now()
+    since = select(Lease.task_id).where(Lease.user_id == user.id, Lease.held, Lease.mode == "sweep")
+    _give_up(session, user, session.scalars(since).all())
     votes = session.scalars(
         select(Annotation)
         .where(
