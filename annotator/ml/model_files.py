@@ -1,0 +1,111 @@
+"""Keras model files: opened without trusting them, written whole and always the same.
+
+A ``.keras`` file is a zip of a description (JSON) and weights (HDF5). Descriptions can name any
+Python class; Keras's safe mode refuses code, and here only Keras's own layers are let through.
+Nothing is ever unpickled.
+"""
+
+import io
+import json
+import os
+import secrets
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from annotator.core.errors import InvalidInput
+from annotator.ml.runtime import saving_lib
+
+PARTS = {"metadata.json", "config.json", "model.weights.h5"}
+LARGEST = 256 * 2**20
+"""Bytes that a model may unpack to; ours needs 3 MB, a VGG16 60 MB."""
+MODULES = {
+    None,
+    "builtins",
+    "keras",
+    "keras.initializers",
+    "keras.layers",
+    "keras.src.models.functional",
+}
+# Layers that run code of their file, or read or fetch other files.
+REFUSED = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}
+FOREIGN = "This is not a model file that Annotator wrote; choose a .keras file of an earlier run."
+
+
+def open_model(data: bytes) -> Any:
+    """Opens a model from the bytes of its file, ready to predict, not to train.
+
+    Raises:
+        InvalidInput: the bytes are no Keras file, too large, damaged, or describe anything but
+            Keras's own layers.
+    """
+    _check_archive(data)
+    try:
+        return saving_lib.load_model(io.BytesIO(data), safe_mode=True, compile=False)
+    except (ValueError, TypeError, KeyError, OSError, AttributeError, IndexError) as error:
+        raise InvalidInput(FOREIGN) from error
+
+
+def _check_archive(data: bytes) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            if {entry.filename for entry in entries} != PARTS or len(entries) != len(PARTS):
+                raise InvalidInput(FOREIGN)
+            if sum(entry.file_size for entry in entries) > LARGEST:
+                raise InvalidInput("This model file is too large.")
+            description = json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RecursionError) as error:
+        raise InvalidInput(FOREIGN) from error
+    for module, name in _classes(description):
+        if module not in MODULES or name in REFUSED:
+            raise InvalidInput(FOREIGN)
+
+
+def _classes(description: Any) -> Iterator[tuple[str | None, str]]:
+    """Every class that a description names, with its module."""
+    waiting = [description]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if "class_name" in part:
+                yield part.get("module"), str(part["class_name"])
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+
+
+def save_model(model: Any, out: Path) -> None:
+    """Writes a model so that it appears whole or not at all; equal models give equal bytes."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{secrets.token_hex(4)}-{out.stem}.keras")
+    try:
+        with warnings.catch_warnings():
+            # TensorFlow's variables do not yet speak NumPy 2's protocol for copies.
+            warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+            model.save(partial)
+        data = _without_dates(partial.read_bytes())
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _without_dates(data: bytes) -> bytes:
+    """The same archive with every date at 1980, the first that a zip knows."""
+    result = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(data)) as source,
+        zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "metadata.json":
+                content = json.dumps(json.loads(content) | {"date_saved": "1980-01-01"}).encode()
+            target.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return result.getvalue()
