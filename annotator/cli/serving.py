@@ -62,6 +62,7 @@ def web(host: str | None, port: int | None) -> None:
         inbuf_overflow=(settings.max_upload_mb + 2) * 10**6,
         outbuf_overflow=(settings.max_upload_mb + 2) * 10**6,
         clear_untrusted_proxy_headers=True,
+        **_proxy(settings.trusted_proxy),
     )
 
 
@@ -115,6 +116,16 @@ def _serve(host: str, port: int, environ: Mapping[str, str], announce: Any) -> s
         raise
     supervise(children)
     return url
+
+
+def _proxy(address: str) -> dict[str, Any]:
+    if not address:
+        return {}
+    return {
+        "trusted_proxy": address,
+        "trusted_proxy_count": 1,
+        "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
+    }
 
 
 def _choose_port(host: str, asked: int | None, usual: int) -> int:

@@ -24,6 +24,7 @@ class Settings:
         public_url: the address that people type; ``https`` makes cookies ``Secure``.
         host: address to listen on.
         port: TCP port to listen on.
+        trusted_proxy: address of the reverse proxy whose ``X-Forwarded-*`` headers are believed.
         web_threads: requests served at once by one web process.
         passphrase: opens the key ring; empty means its key file does.
         key_file: path of the key file; empty means ``keys/unlock.key`` inside ``data``.
@@ -40,6 +41,7 @@ class Settings:
     public_url: str = ""
     host: str = "127.0.0.1"
     port: int = 8000
+    trusted_proxy: str = ""
     web_threads: int = 8
     passphrase: str = ""
     key_file: str = ""

@@ -18,7 +18,7 @@ from annotator.domain.redaction.rendition import (
 from annotator.domain.redaction.storing import accept, await_review, drop_original
 from annotator.models import Dataset, Image
 
-CHUNK = {True: 64, False: 4}  # pictures per transaction: cropped ones are small
+CHUNK = {True: 64, False: 1}  # pictures per transaction: cropped ones are small
 CERTAIN = 1.0  # the score of a face that a person drew, or that fills a cropped picture
 OUR_FAULT = 500  # errors from this status on are not the picture's
 
