@@ -196,12 +196,26 @@ class FakeLearning:
         self, weights: bytes | None, test: Lesson, against: bytes | None, *, seed: int
     ) -> dict[str, Any]:
         gain = 0.1 if self.better else -0.1
+
+        def measured(value: float) -> dict[str, Any]:
+            one = {"recall": value, "precision": value, "support": 3}
+            return {
+                "n": len(test.crops),
+                "accuracy": value,
+                "macro_f1": value,
+                "ece": 0.02,
+                "kl": 0.4,
+                "per_class": {"neutral": one, "fear": one},
+            }
+
         return {
-            "candidate": {"accuracy": 0.5 + gain, "macro_f1": 0.5 + gain, "faces": 9},
-            "current": {"accuracy": 0.5, "macro_f1": 0.5, "faces": 9},
+            "candidate": measured(0.5 + gain),
+            "current": measured(0.5),
             "comparison": {
+                "n": len(test.crops),
                 "difference": gain,
                 "interval": [gain - 0.05, gain + 0.05],
+                "probability": 0.99 if self.better else 0.01,
                 "better": self.better,
             },
         }

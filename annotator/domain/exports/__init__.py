@@ -5,6 +5,7 @@ from annotator.domain.exports.contents import pseudonym
 from annotator.domain.exports.delivery import (
     ARCHIVE,
     check_deliverable,
+    check_place,
     disallowed,
     list_withdrawn,
     open_archive,
@@ -37,6 +38,7 @@ __all__ = [
     "Wish",
     "build_export",
     "check_deliverable",
+    "check_place",
     "disallowed",
     "find_export",
     "get_export",

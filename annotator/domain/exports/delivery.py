@@ -77,6 +77,16 @@ def open_archive(
     return vault.open_archive(purpose=ARCHIVE, blob=blob)
 
 
+def check_place(out: Path) -> None:
+    """Refuses a place that is taken, so that nobody waits for a build that cannot be written.
+
+    Raises:
+        InvalidInput: it exists and is not an empty folder.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InvalidInput(f"{out} exists already and is not an empty folder.")
+
+
 def write_export(
     session: Session, *, vault: Vault, export: Export, out: Path, by: int | None = None
 ) -> Path:
@@ -95,8 +105,7 @@ def write_export(
         StorageFull: nothing was written.
         Tampered: what came out of the vault is not what was signed.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InvalidInput(f"{out} exists already and is not an empty folder.")
+    check_place(out)
     pieces = open_archive(session, vault=vault, export=export, by=by)
     temporary = None
     try:

@@ -1,12 +1,15 @@
 """Who goes where: splits by person, and the balance of the training split. No tables, no pixels."""
 
 import hashlib
+import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
 SPLITS = ("train", "valid", "test")
-SHARES = {"train": 0.70, "valid": 0.15, "test": 0.15}
+ENDS = (0.70, 0.85)  # of train and valid on the line from 0 to 1; the rest is test
+SLACK = 0.03  # how far chance may take the shares off before people near an end are moved
 
 Item = TypeVar("Item", bound=Hashable)
 
@@ -20,9 +23,11 @@ def place(seed: int, name: str) -> float:
 def split_people(people: Mapping[str, Counter[str]], *, seed: int) -> dict[str, str]:
     """Puts every person wholly into one split.
 
-    A person's split follows from the seed and their id alone, so that somebody who was tested on
-    in one export is not trained on in the next with the same seed. Only where a split would lack
-    a class that others can spare, the fewest people are moved.
+    Seed and id give every person a place on a line, and train, valid and test are 70, 15 and
+    15 % of it, so that somebody who was tested on in one export is not trained on in the next
+    with the same seed. People are moved only where chance was too unkind: those next to an end,
+    when a share would be more than 3 points off, and as few as can be, where a split would lack a
+    class that others can spare.
 
     Args:
         people: per person's id, how many faces of each class.
@@ -31,8 +36,12 @@ def split_people(people: Mapping[str, Counter[str]], *, seed: int) -> dict[str, 
     Returns:
         Per person's id one of ``SPLITS``.
     """
-    chosen = {person: _home(place(seed, person)) for person in people}
-    order = sorted(people, key=lambda person: place(seed, person))
+    places = {person: place(seed, person) for person in people}
+    order = sorted(people, key=lambda person: places[person])
+    first, second = (_cut([places[person] for person in order], end) for end in ENDS)
+    chosen = dict.fromkeys(order[:first], "train")
+    chosen |= dict.fromkeys(order[first:second], "valid")
+    chosen |= dict.fromkeys(order[second:], "test")
     holders = Counter(label for person in order for label in people[person])
     for label, count in sorted(holders.items(), key=lambda pair: (pair[1], pair[0])):
         _fill(chosen, order, people, label, "train")
@@ -42,13 +51,11 @@ def split_people(people: Mapping[str, Counter[str]], *, seed: int) -> dict[str, 
     return chosen
 
 
-def _home(position: float) -> str:
-    reach = 0.0
-    for split in SPLITS:
-        reach += SHARES[split]
-        if position < reach:
-            return split
-    return SPLITS[-1]
+def _cut(places: Sequence[float], end: float) -> int:
+    """How many of the places in order lie before an end, kept near the end's share of all."""
+    before, count = bisect_left(places, end), len(places)
+    least, most = math.floor((end - SLACK) * count), math.ceil((end + SLACK) * count)
+    return min(max(before, least), most)
 
 
 def _fill(
