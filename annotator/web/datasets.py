@@ -1,12 +1,12 @@
 """Datasets: the list, a new one, the hub of one, its members and its notice."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from wtforms import BooleanField, FloatField, IntegerField, StringField, TextAreaField
-from wtforms.validators import InputRequired, Length, NumberRange
+from wtforms import BooleanField, Field, FloatField, IntegerField, StringField, TextAreaField
+from wtforms.validators import InputRequired, Length, NumberRange, ValidationError
 
 from annotator.core.errors import Conflict, InvalidInput
 from annotator.domain import accounts, consent, datasets, intake, jobs
@@ -45,6 +45,17 @@ class NoticeText(Form):
     )
 
 
+class NamedInNotice:
+    """Needed as long as the notice has a place for it."""
+
+    field_flags: ClassVar = {"required": True}
+
+    def __call__(self, form: Form, field: Field) -> None:
+        """Refuses an empty field whose place is in the text."""
+        if not field.data and "{" + field.name + "}" in (form["text"].data or ""):
+            raise ValidationError("The notice names this; please fill it in.")
+
+
 class NewDataset(NoticeText):
     """A dataset and the rules that hold for it."""
 
@@ -56,8 +67,10 @@ class NewDataset(NoticeText):
     blind_share = _number("Share of faces shown without a suggestion", 0, 1, 0.15)
     prelabel_threshold = _number("Least probability of a suggestion", 0, 1, 0.5)
     approve_alone = BooleanField("A picture with one clear face needs no approval", default=True)
-    organisation = StringField("Organisation", filters=[strip], validators=[Length(max=200)])
-    contact = StringField("Contact", filters=[strip], validators=[Length(max=200)])
+    organisation = StringField(
+        "Organisation", filters=[strip], validators=[NamedInNotice(), Length(max=200)]
+    )
+    contact = StringField("Contact", filters=[strip], validators=[NamedInNotice(), Length(max=200)])
     years = _number("Years until a consent ends", 1, consent.MAX_YEARS, 3, IntegerField)
 
 
@@ -147,7 +160,7 @@ def show(dataset_id: int) -> ResponseReturnValue:
         people=people,
         running=_running(dataset) if accounts.has_role(user, "curator") else [],
         steps=_next_steps(dataset, user, images, progress, people),
-        notice=_notice(dataset),
+        told=_notice(dataset),
         members=len(_members(dataset)),
         links=_links(dataset, user),
     )
@@ -227,11 +240,7 @@ def _fill(form: NewDataset) -> str:
     """Puts organisation, contact and years into a text that still has their places."""
     text = str(form.text.data).replace("\r\n", "\n")
     for field in (form.organisation, form.contact, form.years):
-        place = "{" + field.name + "}"
-        if place in text and field.data in {None, ""}:
-            field.errors = ["The notice names this; please fill it in."]
-            continue
-        text = text.replace(place, str(field.data))
+        text = text.replace("{" + field.name + "}", str(field.data))
     return text
 
 

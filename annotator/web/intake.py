@@ -7,8 +7,8 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import FileStorage
 
 from annotator.core.errors import AnnotatorError, Conflict, InvalidInput, NotFound
-from annotator.domain import consent, datasets, intake, jobs
-from annotator.models import IMAGE_STATES, Dataset, Job, Subject
+from annotator.domain import audit, consent, datasets, intake, jobs
+from annotator.models import IMAGE_STATES, Dataset, Image, Job, Subject
 from annotator.web.api.payload import payload, take
 from annotator.web.errors import FIRST_SERVER_ERROR, wants_json
 from annotator.web.rendering import may_open, page
@@ -19,7 +19,7 @@ from annotator.web.uploads import keep_in_memory
 blueprint = Blueprint("intake", __name__)
 blueprint.record_once(keep_in_memory)
 PAGE = 50
-CROP = "faces.crop"  # the viewing door
+CROP = "api.tasks.crop"  # the viewing door
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,21 @@ def start(dataset_id: int) -> ResponseReturnValue:
 @requires("curator")
 def pictures(dataset_id: int) -> ResponseReturnValue:
     """What came of every picture, newest first."""
-    dataset = current_dataset(dataset_id)
-    state = request.args.get("state", "")
+    return _pictures_page(current_dataset(dataset_id), faces=False)
+
+
+@blueprint.post("/datasets/<int:dataset_id>/pictures")
+@requires("curator")
+def faces(dataset_id: int) -> ResponseReturnValue:
+    """The same with the faces; the log says who looked at how many."""
+    return _pictures_page(current_dataset(dataset_id), faces=True)
+
+
+def _pictures_page(dataset: Dataset, *, faces: bool) -> str:
+    state = request.values.get("state", "")
     if state and state not in IMAGE_STATES:
         raise NotFound(f"There is no state '{state}'.")
-    before = request.args.get("before", 0, type=int)
+    before = request.values.get("before", 0, type=int)
     found = intake.list_images(db(), dataset=dataset, state=state, before=before, limit=PAGE + 1)
     images, more = found[:PAGE], None
     if len(found) > PAGE:
@@ -114,11 +124,25 @@ def pictures(dataset_id: int) -> ResponseReturnValue:
         counts=datasets.count_images(db(), dataset_id=dataset.id),
         states=IMAGE_STATES,
         state=state,
+        before=before,
         next=more,
         stranded=intake.count_stranded(db(), dataset=dataset),
         running=_running(dataset),
-        crops=may_open(signed_in(), CROP),
+        may_look=may_open(signed_in(), CROP),
+        crops=_crops(dataset, images) if faces else {},
     )
+
+
+def _crops(dataset: Dataset, images: list[Image]) -> dict[int, str]:
+    """Addresses of the faces that may be looked at, by picture; written into the log."""
+    shown = {
+        image.id: url_for(CROP, face_id=image.face.id)
+        for image in images
+        if image.face and consent.allowed(db(), subject=image.subject, purpose="label")
+    }
+    actor = audit.actor_of(signed_in().id)
+    audit.append(db(), action="faces.shown", actor=actor, dataset=dataset.id, count=len(shown))
+    return shown
 
 
 def find_subject(dataset: Dataset, text: str) -> Subject:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from wtforms import DateField, RadioField, SelectMultipleField, StringField
+from wtforms import DateField, RadioField, SelectChoice, SelectMultipleField, StringField
 from wtforms.validators import InputRequired, Length
 
 from annotator.core.db import now
@@ -58,11 +58,11 @@ class Consent(Form):
 
     purposes = SelectMultipleField(
         "They agree to",
-        choices=[(name, PURPOSE_WORDS[name][0]) for name in PURPOSES],
+        choices=[SelectChoice(name, PURPOSE_WORDS[name][0]) for name in PURPOSES],
     )
     expression = RadioField(
         "How did they say it?",
-        choices=list(EXPRESSION_WORDS.items()),
+        choices=[SelectChoice(name, words) for name, words in EXPRESSION_WORDS.items()],
         validators=[InputRequired("Please say how the person expressed it.")],
     )
     expires = DateField(
@@ -114,7 +114,7 @@ def new(dataset_id: int) -> ResponseReturnValue:
     form = NewSubject()
     form.expires.data = _default_end()
     form.code.data = request.args.get("code", "")
-    return _page("new", dataset, form=form, notice=_notice(dataset))
+    return _page("new", dataset, form=form, told=_notice(dataset))
 
 
 @blueprint.post("/datasets/<int:dataset_id>/people")
@@ -125,7 +125,7 @@ def create(dataset_id: int) -> ResponseReturnValue:
     form, notice = NewSubject(), consent.current_notice(db(), dataset=dataset)
     valid = form.validate() and _choose_something(form)
     if not valid:
-        return _page("new", dataset, form=form, notice=notice), 422
+        return _page("new", dataset, form=form, told=notice), 422
     try:
         subject = consent.create_subject(
             db(),
@@ -139,12 +139,12 @@ def create(dataset_id: int) -> ResponseReturnValue:
         )
     except Conflict as error:
         form.refuse(error, "code")
-        return _page("new", dataset, form=form, notice=notice), error.status
+        return _page("new", dataset, form=form, told=notice), error.status
     try:
         _record(subject, form, notice)
     except InvalidInput as error:
         form.refuse(error, "expires")
-        return _page("new", dataset, form=form, notice=notice), error.status
+        return _page("new", dataset, form=form, told=notice), error.status
     flash(f"{subject.code} is recorded, with a key of their own.", "success")
     return redirect(url_for(".show", subject_id=subject.id), 303)
 
@@ -215,7 +215,7 @@ def withdraw(subject_id: int, purpose: str) -> ResponseReturnValue:
 def import_table(dataset_id: int) -> ResponseReturnValue:
     """Asks for a table of people and consents."""
     dataset = current_dataset(dataset_id)
-    return _page("import", dataset, notice=_notice(dataset))
+    return _page("import", dataset, told=_notice(dataset))
 
 
 @blueprint.post("/datasets/<int:dataset_id>/people/import")
@@ -228,8 +228,8 @@ def read_table(dataset_id: int) -> ResponseReturnValue:
         data = _sent_table()
         rows, refused = consent.read_table(db(), dataset=dataset, notice=notice, data=data)
     except InvalidInput as error:
-        return _page("import", dataset, notice=notice, error=error.message), error.status
-    values = {"notice": notice, "rows": rows, "refused": refused}
+        return _page("import", dataset, told=notice, error=error.message), error.status
+    values = {"told": notice, "rows": rows, "refused": refused}
     if "record" not in request.form:
         return _page("import", dataset, **values, again=_carry(data))
     if refused or not rows:
@@ -284,7 +284,7 @@ def _subject_page(subject: Subject, form: Consent, opened: tuple[str, str] | Non
         given=consent.given_purposes(db(), subject=subject),
         holdings=consent.count_holdings(db(), subject=subject),
         form=form,
-        notice=_notice(dataset),
+        told=_notice(dataset),
         opened=opened,
         erase=erase,
     )

@@ -14,7 +14,7 @@ from annotator.models import PURPOSES, Dataset, Notice
 NOTICE = """\
 {organisation} keeps pictures of you to teach computers what facial expressions look like.
 
-You choose each use on its own, and you may change your mind at any time, without giving a reason:
+You choose each use on its own, and you may change your mind at any time, without giving a reason: \
 your pictures are encrypted with a key of your own, and when you withdraw, that key is destroyed.
 
 - keep: we keep your pictures, encrypted.
@@ -25,7 +25,7 @@ your pictures are encrypted with a key of your own, and when you withdraw, that 
 - share averaged: your face goes out only averaged with at least four other people's.
 - publish the model: a model that your pictures helped to train may be published.
 
-Your consent ends on its own after {years} years. Ask {contact} about anything, for a copy of what
+Your consent ends on its own after {years} years. Ask {contact} about anything, for a copy of what \
 we hold, to correct it or to withdraw; you may also complain to a data protection authority.
 """
 

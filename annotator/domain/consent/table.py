@@ -89,7 +89,7 @@ def read_table(
             if len(rows) + len(refused) > MOST_ROWS:
                 raise InvalidInput(f"A table may have {MOST_ROWS:,} lines; split this one.")
     except csv.Error as error:
-        raise InvalidInput(f"Line {reader.line_num} cannot be read as CSV.") from error
+        raise InvalidInput(f"Line {reader.line_num + 1} cannot be read as CSV.") from error
     if not rows and not refused:
         raise InvalidInput("The table has a header but no lines.")
     return rows, refused
