@@ -22,6 +22,7 @@ class Session {
   #hiddenFor = 0; // milliseconds of pause during this face
   #pausedAt = null;
   #late = null;
+  #returning = false;
 
   constructor(element) {
     this.element = element;
@@ -100,8 +101,8 @@ class Session {
     }
   }
 
-  async #undo() {
-    const last = this.history.pop();
+  #undo() {
+    const last = this.#returning ? null : this.history.pop();
     if (!last) {
       this.screen.say("Nothing to undo here.");
       return;
@@ -118,11 +119,26 @@ class Session {
       this.faces.putBack({ ...this.#current, ready: true });
       this.#current = null;
     }
+    this.#return(last.face);
+  }
+
+  /** Shows a face of before again; after a reload its pixels have to come first. */
+  async #return(face) {
+    if (face.image) {
+      this.#show(face);
+      return;
+    }
+    this.#returning = true;
+    this.screen.clear();
+    this.screen.state("loading");
     try {
-      this.#show(await this.faces.load(last.face));
+      await this.faces.load(face);
+      this.#show(face);
     } catch {
       this.screen.say("This face can no longer be shown; its vote is taken back.");
       this.#advance();
+    } finally {
+      this.#returning = false;
     }
   }
 
@@ -192,7 +208,7 @@ class Session {
 
   #arrived({ exhausted, problem }) {
     this.#exhausted = exhausted ?? this.#exhausted;
-    if (this.#current) {
+    if (this.#current || this.#returning) {
       this.screen.showNext(this.faces.peek());
     } else if (problem) {
       this.screen.state(problem.status ? "loading" : "waiting");
