@@ -102,7 +102,7 @@ def _build(kind: Kind, shape: tuple[int, ...], *, pixels: bool, seed: int) -> An
     if kind not in methods:
         raise InvalidInput(f"There is no method '{kind}'; there are {', '.join(methods)}.")
     parts = min(COMPONENTS, *shape)
-    steps = [PCA(parts, whiten=True, random_state=seed)] if pixels else []
+    steps = [PCA(parts, random_state=seed)] if pixels else []
     return make_pipeline(*steps, methods[kind]())
 
 

@@ -86,9 +86,8 @@ def train_bundled(
         on_progress=_report,
         checkpoint=checkpoint,
     )
-    found = Checkpoint.load(checkpoint)
-    assert found is not None
-    state = found[0]
+    state = Checkpoint.load(checkpoint)
+    assert state is not None
     description = describe(
         out,
         valid,

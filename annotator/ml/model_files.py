@@ -11,6 +11,7 @@ import os
 import secrets
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ MODULES = {
 }
 # Layers that run code of their file, or read or fetch other files.
 REFUSED = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    RecursionError,
+)
 FOREIGN = "This is not a model file that Annotator wrote; choose a .keras file of an earlier run."
 
 
@@ -56,9 +65,12 @@ def _check_archive(data: bytes) -> None:
                 raise InvalidInput(FOREIGN)
             if sum(entry.file_size for entry in entries) > LARGEST:
                 raise InvalidInput("This model file is too large.")
+            damaged = archive.testzip()
             description = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RecursionError) as error:
+    except UNREADABLE as error:
         raise InvalidInput(FOREIGN) from error
+    if damaged:
+        raise InvalidInput(FOREIGN)
     for module, name in _classes(description):
         if module not in MODULES or name in REFUSED:
             raise InvalidInput(FOREIGN)
@@ -101,11 +113,13 @@ def _without_dates(data: bytes) -> bytes:
     result = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(data)) as source,
-        zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as target,
+        zipfile.ZipFile(result, "w") as target,
     ):
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name == "metadata.json":
                 content = json.dumps(json.loads(content) | {"date_saved": "1980-01-01"}).encode()
-            target.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+            # Weights stay plain: HDF5 jumps about in them, which a packed entry makes slow.
+            packing = zipfile.ZIP_STORED if name.endswith(".h5") else zipfile.ZIP_DEFLATED
+            target.writestr(zipfile.ZipInfo(name), content, packing)
     return result.getvalue()

@@ -45,6 +45,7 @@ WARM_UP = 0.03
 """Share of the run in which the learning rate rises to its full value."""
 REPORT_EVERY = 8
 """Steps between two reports of progress."""
+VALID_BATCH = 256
 SMALL_SIDE = 36
 """Side in pixels while the run is in its quick first part."""
 
@@ -207,7 +208,7 @@ class _Run:
         self.options = options
         self.network = network
         self.judge = build_network(options.shape, seed=options.seed)
-        self.state = Checkpoint(average=network.get_weights(), best=network.get_weights())
+        self.state = Checkpoint(network.get_weights(), network.get_weights(), [])
         self.folder: Path | None = None
         self.clock = time.monotonic()
         self.steps = max(1, round(len(used) / options.batch_size))
@@ -227,16 +228,14 @@ class _Run:
             network, options = _open_start(start, options)
         else:
             network = build_network(options.shape, seed=options.seed, policy=options.policy)
-        resumed = Checkpoint.load(folder) if folder else None
-        if resumed:
-            state, network = resumed
-        else:
-            _compile(network, options)
+        _compile(network, options)
         run = cls(train, valid, options, network)
         run.folder = folder
+        resumed = Checkpoint.load(folder) if folder else None
         if resumed:
-            run.state = state
-            run.clock -= state.seconds
+            resumed.restore(network)
+            run.state = resumed
+            run.clock -= resumed.seconds
         return run
 
     def learn_epoch(self, epoch: int) -> Iterator[Progress]:
@@ -289,7 +288,12 @@ class _Run:
         """Measures the average on the validation faces and keeps it when it is the best."""
         state = self.state
         self.judge.set_weights(state.average)
-        logits = self.judge.predict(self.valid_x, batch_size=256, verbose=0)
+        logits = np.concatenate(
+            [
+                self.judge(self.valid_x[first : first + VALID_BATCH], training=False).numpy()
+                for first in range(0, len(self.valid_x), VALID_BATCH)
+            ]
+        )
         loss = cross_entropy(logits, self.valid.targets)
         if loss < state.best_loss:
             state.best_loss, state.best_epoch = loss, epoch
@@ -344,9 +348,10 @@ def _compile(network: Any, options: TrainingOptions) -> None:
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        # XLA was half as quick as oneDNN's own kernels on the CPUs that we measured.
+        # XLA was half as quick as oneDNN's own kernels on the CPU that we measured.
         jit_compile=False,
     )
+    optimizer.build(network.trainable_variables)
 
 
 def _accuracy(logits: FloatArray, targets: FloatArray) -> float:
