@@ -309,7 +309,7 @@ def _next_steps(
             f"{waiting:,} wait for a person to say whose face it is.",
             "redactions.index",
         ),
-        (bool(progress.open), "Label faces", f"{progress.open:,} want votes.", _labelling()),
+        (bool(progress.open), "Label faces", f"{progress.open:,} want votes.", "label.focus"),
         (
             bool(progress.done) and not progress.open,
             "Export a training set",
@@ -324,10 +324,6 @@ def _next_steps(
     ]
 
 
-def _labelling() -> str:
-    return "label.focus"
-
-
 def _links(dataset: Dataset, user: User) -> list[tuple[str, str]]:
     """Where one can go from here, in the order of the work."""
     offered = (
@@ -335,9 +331,9 @@ def _links(dataset: Dataset, user: User) -> list[tuple[str, str]]:
         ("Pictures", "intake.pictures"),
         ("People in the pictures", "subjects.index"),
         ("Redactions", "redactions.index"),
-        ("Label", _labelling()),
+        ("Label", "label.focus"),
         ("Sweep", "sweep.index"),
-        ("Clusters", "clusters.index"),
+        ("Curation", "curation.index"),
         ("Exports", "exports.index"),
         ("Members", ".members"),
     )

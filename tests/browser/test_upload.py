@@ -251,6 +251,4 @@ def test_the_page_follows_the_worker(
         jobs.beat(session, job_id=job.id, done=1, total=1)
         jobs.finish(session, job_id=job.id)
     page.wait_for_selector("text=1 of 1 received")
-    page.wait_for_function(
-        """document.querySelector('[data-part="work-figures"]').textContent === "1 of 1" """
-    )
+    page.wait_for_selector('[data-part="work-figures"]:has-text("1 of 1")')
