@@ -79,11 +79,11 @@ class Checkpoint:
         plain = json.loads((folder / STATE).read_text())
         plain.pop("last")
         with np.load(folder / f"{plain['epoch']}-{ARRAYS}", allow_pickle=False) as arrays:
-            groups = {
+            groups: dict[str, Any] = {
                 group: [arrays[name] for name in sorted(arrays) if name.startswith(group)]
                 for group in GROUPS
             }
-        return cls(**groups, **plain)
+        return cls(**(groups | plain))
 
     def restore(self, network: Any) -> None:
         """Sets every variable of a network of the same make and of its optimiser.

@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from annotator.core.errors import InvalidInput
-from annotator.ml.runtime import saving_lib
+from annotator.ml.runtime import saving_lib, tf
 
 PARTS = {"metadata.json", "config.json", "model.weights.h5"}
 LARGEST = 256 * 2**20
 """Bytes that a model may unpack to; ours needs 3 MB, a VGG16 60 MB."""
 MODULES = {
-    None,
-    "builtins",
     "keras",
     "keras.initializers",
     "keras.layers",
     "keras.src.models.functional",
 }
+LINK = "__keras_tensor__"
+"""How a description says what flows into a layer; the one entry that is no class."""
 # Layers that run code of their file, or read or fetch other files.
 REFUSED = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}
 UNREADABLE = (
@@ -39,6 +39,16 @@ UNREADABLE = (
     EOFError,
     NotImplementedError,
     RecursionError,
+)
+UNBUILDABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OSError,
+    MemoryError,
+    OverflowError,
 )
 FOREIGN = "This is not a model file that Annotator wrote; choose a .keras file of an earlier run."
 
@@ -53,7 +63,7 @@ def open_model(data: bytes) -> Any:
     _check_archive(data)
     try:
         return saving_lib.load_model(io.BytesIO(data), safe_mode=True, compile=False)
-    except (ValueError, TypeError, KeyError, OSError, AttributeError, IndexError) as error:
+    except (*UNBUILDABLE, tf.errors.OpError) as error:
         raise InvalidInput(FOREIGN) from error
 
 
@@ -72,7 +82,8 @@ def _check_archive(data: bytes) -> None:
     if damaged:
         raise InvalidInput(FOREIGN)
     for module, name in _classes(description):
-        if module not in MODULES or name in REFUSED:
+        known = module in MODULES or (module is None and name == LINK)
+        if not known or name in REFUSED:
             raise InvalidInput(FOREIGN)
 
 
