@@ -22,7 +22,7 @@ KIND_WORDS = {
     "cluster": "Group faces",
     "export": "Build an export",
     "train": "Train a model",
-    "import": "Import",
+    "renew_epoch": "Renew the keys",
 }
 
 

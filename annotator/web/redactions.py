@@ -50,7 +50,7 @@ def approve(image_id: int) -> ResponseReturnValue:
         redaction.approve(db(), image=image, keep=keep, box=box, by=signed_in().id)
     except InvalidInput as error:
         return _review_page(_dataset(image), image.id, error=error.message), error.status
-    flash("Kept one face and covered the rest.", "success")
+    flash("That face is kept; a worker covers the rest.", "success")
     return _to_queue(image.dataset_id, behind)
 
 

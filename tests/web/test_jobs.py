@@ -8,6 +8,8 @@ from annotator.bootstrap import Toolbox
 from annotator.core.db import now
 from annotator.domain import jobs
 from annotator.models import Dataset, Job
+from annotator.web.jobs import KIND_WORDS
+from annotator.worker import KINDS
 
 SignIn = Callable[[str], FlaskClient]
 MakeDataset = Callable[..., Dataset]
@@ -75,3 +77,7 @@ def test_jobs_of_other_datasets_are_not_there(
     assert curator.post(f"/jobs/{hidden.id}/cancel").status_code == 404
     assert "No job yet" in curator.get("/jobs").text
     assert sign_in("admin").get(f"/jobs/{hidden.id}").status_code == 200
+
+
+def test_every_kind_of_job_has_words() -> None:
+    assert set(KIND_WORDS) == set(KINDS)
