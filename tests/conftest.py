@@ -1,6 +1,7 @@
 """For all tests: no network but loopback, no settings from outside, screenshots kept apart."""
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,3 +27,17 @@ def keep(request: pytest.FixtureRequest) -> Callable[[Any, str], None]:
             page.screenshot(path=path, full_page=True)
 
     return shoot
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def troubles() -> list[str]:
+    """What the browser complained about; a test that expects none asserts that it is empty."""
+    return []

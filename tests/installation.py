@@ -36,7 +36,9 @@ class Installation:
             **settings,
         }
 
-    def run(self, *arguments: str | Path, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str | Path | int, ok: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Runs one command to its end."""
         done = subprocess.run(
             [sys.executable, "-m", "annotator", *map(str, arguments)],
