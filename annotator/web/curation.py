@@ -4,7 +4,7 @@ import secrets
 
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from wtforms import IntegerField, SelectField, TextAreaField
+from wtforms import IntegerField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from annotator.core.emotions import LABEL_NAMES
@@ -33,11 +33,7 @@ class Grouping(Form):
 class Decision(Form):
     """A reviewer's decision."""
 
-    label = SelectField(
-        "It shows",
-        choices=[(name, name.replace("_", " ")) for name in LABEL_NAMES],
-        validators=[InputRequired("Please choose a label.")],
-    )
+    label = StringField("It shows", validators=[InputRequired("Please choose a label.")])
     comment = TextAreaField(
         "Comment", filters=[strip], validators=[Length(max=2000)], render_kw={"rows": 1}
     )
@@ -47,24 +43,7 @@ class Decision(Form):
 @requires("reviewer")
 def index(dataset_id: int) -> ResponseReturnValue:
     """Groups, balance and agreement of a dataset."""
-    return _overview(current_dataset(dataset_id), Grouping())
-
-
-@blueprint.post("")
-@requires("curator")
-def group(dataset_id: int) -> ResponseReturnValue:
-    """Has a worker group the faces."""
-    dataset, form = current_dataset(dataset_id), Grouping()
-    if not form.validate_on_submit():
-        return _overview(dataset, form), 422
-    curation.start_clustering(
-        db(), dataset=dataset, k=form.k.data, seed=secrets.randbelow(MOST_SEED), by=signed_in().id
-    )
-    flash("A worker groups the faces now.", "info")
-    return redirect(url_for(".index", dataset_id=dataset.id), 303)
-
-
-def _overview(dataset: Dataset, form: Grouping) -> str:
+    dataset = current_dataset(dataset_id)
     run = curation.newest_run(db(), dataset=dataset)
     clusters = curation.list_clusters(db(), run=run) if run else []
     _count_views(dataset, sum(len(cluster.near) for cluster in clusters), "clusters")
@@ -77,8 +56,29 @@ def _overview(dataset: Dataset, form: Grouping) -> str:
         figures=agreement.measure(db(), dataset=dataset),
         running=_running(dataset),
         may_group=accounts.has_role(signed_in(), "curator"),
-        form=form,
+        form=Grouping(),
     )
+
+
+@blueprint.post("")
+@requires("curator")
+def group(dataset_id: int) -> ResponseReturnValue:
+    """Has a worker group the faces."""
+    dataset, form = current_dataset(dataset_id), Grouping()
+    if form.validate_on_submit():
+        seed = secrets.randbelow(MOST_SEED)
+        curation.start_clustering(
+            db(), dataset=dataset, k=form.k.data, seed=seed, by=signed_in().id
+        )
+        flash("A worker groups the faces now.", "info")
+    else:
+        _flash_errors(form)
+    return redirect(url_for(".index", dataset_id=dataset.id), 303)
+
+
+def _flash_errors(form: Form) -> None:
+    for errors in form.errors.values():
+        flash(" ".join(errors), "danger")
 
 
 def _running(dataset: Dataset) -> list[object]:
@@ -90,10 +90,7 @@ def _running(dataset: Dataset) -> list[object]:
 @requires("reviewer")
 def disagreements(dataset_id: int) -> ResponseReturnValue:
     """Faces on which votes differ, those that differ most first."""
-    return _disagreements(current_dataset(dataset_id))
-
-
-def _disagreements(dataset: Dataset, refused: Decision | None = None) -> str:
+    dataset = current_dataset(dataset_id)
     label = request.args.get("label") or None
     decided = "decided" in request.args
     found = agreement.list_disagreements(
@@ -110,7 +107,6 @@ def _disagreements(dataset: Dataset, refused: Decision | None = None) -> str:
         found=found,
         label=label,
         decided=decided,
-        refused=refused,
     )
 
 
@@ -119,16 +115,17 @@ def _disagreements(dataset: Dataset, refused: Decision | None = None) -> str:
 def decide(dataset_id: int, task_id: int) -> ResponseReturnValue:
     """Adds a decision."""
     dataset, form = current_dataset(dataset_id), Decision()
-    if not form.validate_on_submit():
-        return _disagreements(dataset, form), 422
-    labelling.review(
-        db(),
-        user=signed_in(),
-        task_id=task_id,
-        label=form.label.data,
-        comment=form.comment.data,
-    )
-    flash("The decision is added.", "success")
+    if form.validate_on_submit():
+        labelling.review(
+            db(),
+            user=signed_in(),
+            task_id=task_id,
+            label=form.label.data,
+            comment=form.comment.data,
+        )
+        flash("The decision is added.", "success")
+    else:
+        _flash_errors(form)
     here = url_for(
         ".disagreements",
         dataset_id=dataset.id,
@@ -139,7 +136,7 @@ def decide(dataset_id: int, task_id: int) -> ResponseReturnValue:
 
 
 def _count_views(dataset: Dataset, faces: int, name: str) -> None:
-    # Its own transaction: a page that is looked at takes no write lock for longer than this.
+    # Its own transaction, because a request that looks takes no write lock. Only for those.
     if faces:
         with toolbox().transaction() as session:
             viewing.count_views(

@@ -75,7 +75,7 @@ def answer(dataset_id: int) -> ResponseReturnValue:
 
 def _accept() -> str:
     """Gives every face of the page its vote, or sends it to focus; returns the page's id."""
-    page_id, choices = request.form.get("page", ""), _choices()
+    page_id, choices = _page_id(), _choices()
     odd = [task_id for task_id, label in choices.items() if label == TO_FOCUS]
     votes = {task_id: label for task_id, label in choices.items() if label != TO_FOCUS}
     labelling.lend_to_focus(db(), user=signed_in(), task_ids=odd)
@@ -86,18 +86,18 @@ def _accept() -> str:
             labelling.annotate(
                 db(),
                 user=signed_in(),
-                client_id=_vote_id(page_id, task_id),
+                client_id=str(uuid.uuid5(page_id, str(task_id))),  # the page twice is once
                 task_id=task_id,
                 label=label,
                 mode="sweep",
                 duration_ms=dwell,
-                page=page_id,
+                page=str(page_id),
             )
         except AnnotatorError as error:
             refused.append(error.message)
     if refused:
         flash(f"{len(refused)} faces got no vote: {refused[0]}", "warning")
-    return page_id
+    return str(page_id)
 
 
 def _choices() -> dict[int, str]:
@@ -116,9 +116,9 @@ def _choices() -> dict[int, str]:
     return found
 
 
-def _vote_id(page_id: str, task_id: int) -> str:
+def _page_id() -> uuid.UUID:
     try:
-        return str(uuid.uuid5(uuid.UUID(page_id), str(task_id)))  # the page twice is once
+        return uuid.UUID(request.form.get("page", ""))
     except ValueError as error:
         raise InvalidInput("This page is not whole; load it again.") from error
 
