@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from annotator.bootstrap import Toolbox
 from annotator.bootstrap.queue import QUEUE, TASK, make_celery
+from annotator.core.db import explain
 from annotator.core.errors import AnnotatorError, Cancelled
 from annotator.domain import curation, erasure, exports, jobs, prediction, redaction, training
 from annotator.domain.labelling.opening import open_tasks
@@ -141,9 +142,10 @@ def run_job(
         state = "cancelled"
     except AnnotatorError as failure:
         state, error = "failed", failure.message
-    except Exception:
+    except Exception as failure:
         log.exception("job %d (%s) failed", job_id, kind)
-        state, error = "failed", UNEXPECTED
+        known = explain(failure)
+        state, error = "failed", known.message if known else UNEXPECTED
     with tools.transaction() as session:
         jobs.finish(session, job_id=job_id, state=state, error=error, result=result)
     return True

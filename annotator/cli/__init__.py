@@ -5,10 +5,12 @@ import sys
 from collections.abc import Sequence
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from annotator import __version__
 from annotator.cli import development, installing, learning, people, pictures, serving, sets
 from annotator.cli.tools import tell
+from annotator.core.db import explain
 from annotator.core.errors import AnnotatorError
 
 
@@ -37,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         error.show()
         return 2
+    except DBAPIError as error:
+        known = explain(error)
+        if known is None:
+            raise
+        return _refuse(known)
     except (AnnotatorError, KeyboardInterrupt, click.Abort, OSError) as error:
         return _refuse(error)
     return code if isinstance(code, int) else 0

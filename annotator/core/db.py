@@ -5,8 +5,11 @@ from typing import Annotated, Any
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import JSON, TypeDecorator
+
+from annotator.core.errors import AnnotatorError, StorageFull
 
 # Constraint names must be known to migrations on every database.
 NAMING = {
@@ -80,6 +83,13 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_immediate)
     return engine
+
+
+def explain(error: Exception) -> AnnotatorError | None:
+    """What a database's own error means to a person; ``None`` when it means nothing we know."""
+    if isinstance(error, DBAPIError) and "full" in str(error.orig).lower():
+        return StorageFull()
+    return None
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -7,10 +7,10 @@ from http import HTTPStatus
 
 from flask import Flask, Response, current_app, g, jsonify, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
-from annotator.core.errors import AnnotatorError, StorageFull
+from annotator.core.db import explain
+from annotator.core.errors import AnnotatorError
 from annotator.web.appearance import theme
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,7 @@ def _explain(error: Exception) -> Problem:
     original = getattr(error, "original_exception", None)
     if original is not None:
         error = original
-    if isinstance(error, DBAPIError) and "full" in str(error.orig).lower():
-        error = StorageFull()
+    error = explain(error) or error
     if isinstance(error, AnnotatorError):
         return Problem(error.status, error.code, error.title, error.message)
     if isinstance(error, CSRFError):

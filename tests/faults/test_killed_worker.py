@@ -16,7 +16,7 @@ from annotator.models import Dataset, Face, Image, Job
 from tests.factories import make_dataset, make_subject
 from tests.installation import Installation, wait_for
 
-PICTURES = 8
+PICTURES = 5
 
 
 @pytest.fixture(params=["folder", "redis"])
