@@ -63,6 +63,7 @@ def test_a_reviewer_decides(
         f"{path}/{task_id}", data={"label": "anger", "comment": "brows"}, follow_redirects=True
     )
     assert "No disagreements" in answer.text
+    session.rollback()  # ends the look of before
     (decision,) = session.scalars(select(Review))
     assert (decision.label, decision.comment) == ("anger", "brows")
     assert "brows" in browser.get(f"{path}?decided=1").text
