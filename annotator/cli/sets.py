@@ -93,6 +93,7 @@ def export(
 ) -> None:
     """Writes a signed training set of DATASET into the new folder OUT."""
     tools = open_tools()
+    exports.check_place(out)
     with tools.transaction() as session:
         target = datasets.find_dataset(session, name=dataset)
         row = exports.request_export(

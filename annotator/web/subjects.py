@@ -186,30 +186,6 @@ def record(subject_id: int) -> ResponseReturnValue:
     return redirect(url_for(".show", subject_id=subject.id), 303)
 
 
-@blueprint.get("/subjects/<int:subject_id>/consents/<purpose>/withdraw")
-@requires("curator")
-def ask_withdraw(subject_id: int, purpose: str) -> ResponseReturnValue:
-    """Asks before one purpose is taken back."""
-    subject = _subject(subject_id)
-    consent.check_purposes([purpose])
-    return _page("withdraw", _dataset(subject), subject=subject, purpose=purpose)
-
-
-@blueprint.post("/subjects/<int:subject_id>/consents/<purpose>/withdraw")
-@requires("curator")
-def withdraw(subject_id: int, purpose: str) -> ResponseReturnValue:
-    """Takes one purpose back; keeping is taken back only by withdrawing everything."""
-    subject = _subject(subject_id)
-    if purpose == "store":
-        raise Conflict("Taking back 'keep' means to erase everything: use 'Withdraw everything'.")
-    if purpose not in consent.given_purposes(db(), subject=subject):
-        raise Conflict("There is no consent to this purpose to take back.")
-    consent.withdraw_purposes(db(), subject=subject, purposes=[purpose], by=signed_in().id)
-    name = PURPOSE_WORDS[purpose][0].lower()
-    flash(f"'{name}' is withdrawn for {subject.code}, with effect from now.", "success")
-    return redirect(url_for(".show", subject_id=subject.id), 303)
-
-
 @blueprint.get("/datasets/<int:dataset_id>/people/import")
 @requires("curator")
 def import_table(dataset_id: int) -> ResponseReturnValue:

@@ -148,7 +148,10 @@ def test_a_dataset_with_nobody_to_export_says_why(
 ) -> None:
     dataset = make_dataset("curator")
     curator = sign_in("curator")
-    assert "There are no faces in this dataset." in curator.get(f"/datasets/{dataset.id}/exports/new").text
+    assert (
+        "There are no faces in this dataset."
+        in curator.get(f"/datasets/{dataset.id}/exports/new").text
+    )
     answer = curator.post(f"/datasets/{dataset.id}/exports", data=WANTED)
     assert answer.status_code == 409
     assert "There are no faces in this dataset yet." in answer.text

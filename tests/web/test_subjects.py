@@ -11,6 +11,7 @@ from annotator.bootstrap import Toolbox
 from annotator.domain import consent
 from annotator.models import AuditEntry, ConsentEvent, Dataset, Subject
 from tests.factories import make_subject
+from tests.web.conftest import PASSWORD
 
 SignIn = Callable[[str], FlaskClient]
 MakeDataset = Callable[..., Dataset]
@@ -112,27 +113,18 @@ def test_one_purpose_is_withdrawn_and_given_again(
     curator.post(f"/datasets/{dataset.id}/people", data=NEW)
     (subject,) = look(session)
     address = f"/subjects/{subject.id}/consents"
-    assert "Withdraw it" in curator.get(f"{address}/train/withdraw").text
-    assert curator.post(f"{address}/train/withdraw").status_code == 303
+    assert (
+        f"/subjects/{subject.id}/withdrawal?purpose=train"
+        in curator.get(f"/subjects/{subject.id}").text
+    )
+    taken = {"purpose": "train", "password": PASSWORD}
+    assert curator.post(f"/subjects/{subject.id}/withdrawal", data=taken).status_code == 303
     assert _given(session) == {"store"}
-    assert curator.post(f"{address}/train/withdraw").status_code == 409
     more = {"purposes": ["train", "label"], "expression": "verbal", "expires": "2028-01-01"}
     assert curator.post(address, data=more).status_code == 303
     assert _given(session) == {"store", "train", "label"}
     kinds = session.scalars(select(ConsentEvent.kind).where(ConsentEvent.purpose == "train"))
     assert list(kinds) == ["given", "withdrawn", "given"]
-
-
-def test_keeping_is_only_withdrawn_with_everything(
-    curator: FlaskClient, dataset: Dataset, session: Session
-) -> None:
-    curator.post(f"/datasets/{dataset.id}/people", data=NEW)
-    (subject,) = look(session)
-    answer = curator.post(f"/subjects/{subject.id}/consents/store/withdraw")
-    assert answer.status_code == 409
-    assert "Withdraw everything" in answer.text
-    assert _given(session) == {"store", "train"}
-    assert curator.post(f"/subjects/{subject.id}/consents/dance/withdraw").status_code in {409, 422}
 
 
 def test_people_of_other_datasets_are_not_there(

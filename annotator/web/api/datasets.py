@@ -52,9 +52,7 @@ def index() -> dict[str, Any]:
 
 
 @blueprint.post("")
-@operation(
-    "Makes a dataset, and its notice if you send one.", body=NEW, answer=DATASET, status=201
-)
+@operation("Makes a dataset, and its notice if you send one.", body=NEW, answer=DATASET, status=201)
 @requires("curator")
 def create() -> tuple[dict[str, Any], int]:
     """Makes a dataset."""
