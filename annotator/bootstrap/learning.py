@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from annotator.ml.classifier import Classifier
     from annotator.ml.training import TrainingSet
 
-TSNE_LEAST, TSNE_MOST = (
-    10,
-    3000,
-)  # faces; beyond that the plane is PCA's, which takes a moment instead of minutes
+TSNE_LEAST, TSNE_MOST = 10, 3000  # faces; PCA's plane serves the others, in a moment
 KINDS = ("cnn",)
 BUNDLED = Path(__file__).resolve().parent.parent / "ml" / "weights" / "cnn.keras"
 
