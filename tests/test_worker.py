@@ -53,9 +53,13 @@ def test_a_worker_is_woken_once_the_row_is_committed(tools: Toolbox) -> None:
 
 
 def test_a_rolled_back_job_wakes_nobody(tools: Toolbox) -> None:
-    with pytest.raises(Conflict), tools.transaction() as session:
-        jobs.enqueue(session, kind="probe", arguments={})
-        raise Conflict
+    def fail() -> None:
+        with tools.transaction() as session:
+            jobs.enqueue(session, kind="probe", arguments={})
+            raise Conflict
+
+    with pytest.raises(Conflict):
+        fail()
     assert tools.queue.woken == []
     with tools.sessions() as session:
         assert jobs.list_jobs(session) == []

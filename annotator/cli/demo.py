@@ -8,7 +8,7 @@ from annotator.bootstrap.artist import DrawingArtist
 from annotator.cli.passwords import hash_password
 from annotator.cli.tools import finish_job, tell
 from annotator.domain import accounts, demo, intake, jobs
-from annotator.models import Dataset, Subject, User
+from annotator.models import Dataset, User
 
 PEOPLE = (
     ("admin", "Ada (admin)", "admin"),
@@ -60,8 +60,10 @@ def _draw_labelled(
             dataset=dataset,
             people=people,
         )
-        images = demo.list_crops(session, drawn=drawn)
-        job_id = intake.start_intake(session, dataset=dataset, images=images).id
+        images = [picture.image_id for picture in drawn]
+        job = intake.start_received(session, dataset=dataset, images=images)
+        assert job is not None
+        job_id = job.id
         dataset_id = dataset.id
     finish_job(tools, job_id, "Sealing faces")
     return dataset_id, drawn
@@ -77,15 +79,13 @@ def _draw_open(
     with tools.transaction() as session:
         dataset = session.get_one(Dataset, dataset_id)
         demo.vote(session, dataset=dataset, drawn=drawn)
-        people = list(session.query(Subject).filter_by(dataset_id=dataset_id).order_by(Subject.id))
+        staying, leaving = demo.list_people(session, dataset=dataset)
         demo.receive_pictures(
             session,
             vault=tools.vault,
             imaging=tools.imaging,
             artist=artist,
             dataset=dataset,
-            people=people[: -demo.WITHDRAWN],
+            people=staying,
         )
-    with tools.transaction() as session:
-        people = list(session.query(Subject).filter_by(dataset_id=dataset_id).order_by(Subject.id))
-        demo.withdraw_some(session, people=people)
+        demo.withdraw_people(session, people=leaving)

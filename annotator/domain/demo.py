@@ -5,13 +5,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.core.emotions import EMOTION_NAMES
 from annotator.domain import accounts, consent, datasets, erasure, intake, labelling
 from annotator.domain.ports import Artist, Imaging, Vault
-from annotator.models import PURPOSES, Dataset, Face, Image, Job, Subject, User
+from annotator.models import PURPOSES, Dataset, Face, Job, Subject, User
 
 NAME = "Clinic pilot (drawn people)"
 GROUPS = ("18 to 39", "40 to 64", "65 and older")
@@ -147,14 +148,18 @@ def receive_pictures(
         )[0]
         for subject, data, name in images
     ]
-    return intake.start_intake(session, dataset=dataset, images=rows)
+    job = intake.start_received(session, dataset=dataset, images=[row.id for row in rows])
+    assert job is not None
+    return job
 
 
 def vote(session: Session, *, dataset: Dataset, drawn: Sequence[Drawn]) -> None:
     """Gives two of three faces the votes of three raters who mostly see what was drawn."""
     rng = random.Random(SEED)  # noqa: S311 - a demo that is the same every time
     for number, picture in enumerate(drawn):
-        face = session.query(Face).filter_by(image_id=picture.image_id).one_or_none()
+        if number % CROPS_EACH == 0:
+            continue  # stays open
+        face = session.scalar(select(Face).where(Face.image_id == picture.image_id))
         if face is None:
             continue
         task = labelling.open_task(session, face=face, dataset=dataset)
@@ -162,16 +167,17 @@ def vote(session: Session, *, dataset: Dataset, drawn: Sequence[Drawn]) -> None:
             picture.emotion if rng.random() < AGREEMENT else rng.choice(EMOTION_NAMES)
             for _ in range(RATERS)
         ]
-        if number % CROPS_EACH:
-            labelling.import_votes(session, task=task, votes=votes)
+        labelling.import_votes(session, task=task, votes=votes)
 
 
-def withdraw_some(session: Session, *, people: Sequence[Subject]) -> None:
-    """The last people changed their minds."""
-    for subject in people[-WITHDRAWN:]:
+def list_people(session: Session, *, dataset: Dataset) -> tuple[list[Subject], list[Subject]]:
+    """Those who stay, and those who will change their minds."""
+    query = select(Subject).where(Subject.dataset_id == dataset.id).order_by(Subject.id)
+    people = list(session.scalars(query))
+    return people[:-WITHDRAWN], people[-WITHDRAWN:]
+
+
+def withdraw_people(session: Session, *, people: Sequence[Subject]) -> None:
+    """Erases people, as if they had changed their minds."""
+    for subject in people:
         erasure.withdraw_subject(session, subject=subject, by=None)
-
-
-def list_crops(session: Session, *, drawn: Sequence[Drawn]) -> list[Image]:
-    """The rows of pictures that were taken in."""
-    return [session.get_one(Image, picture.image_id) for picture in drawn]

@@ -86,19 +86,6 @@ def receive_image(
     return image, True
 
 
-def start_intake(
-    session: Session, *, dataset: Dataset, images: Sequence[Image], by: int | None = None
-) -> Job:
-    """Has the worker look at pictures that were just received."""
-    return jobs.enqueue(
-        session,
-        kind="intake",
-        arguments={"images": [image.id for image in images]},
-        dataset_id=dataset.id,
-        created_by=by,
-    )
-
-
 def start_received(
     session: Session,
     *,

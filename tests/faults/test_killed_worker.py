@@ -55,7 +55,9 @@ def start_intake(tools: Toolbox) -> int:
             )[0]
             for number in range(PICTURES)
         ]
-        return intake.start_intake(session, dataset=dataset, images=images).id
+        job = intake.start_received(session, dataset=dataset, images=[image.id for image in images])
+        assert job is not None
+        return job.id
 
 
 def read(tools: Toolbox, job_id: int) -> Job:
