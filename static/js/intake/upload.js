@@ -38,6 +38,16 @@ class Upload {
     this.controllers = new Set();
   }
 
+  /** Takes what the file field holds; while the person is missing, the field keeps it. */
+  choose() {
+    const { file, subject } = this.form.elements;
+    const chosen = [...file.files];
+    if (chosen.length > 0 && subject.reportValidity()) {
+      file.value = "";
+      this.add(chosen);
+    }
+  }
+
   add(chosen) {
     const subject = this.form.elements.subject;
     if (!subject.reportValidity()) {
@@ -276,10 +286,9 @@ export default function connect(form) {
   part("drop-hint").textContent = "or drop them here";
   suggest(form);
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.elements.file.addEventListener("change", (event) => {
-    upload.add([...event.target.files]);
-    event.target.value = "";
-  });
+  form.elements.file.addEventListener("change", () => upload.choose());
+  form.elements.subject.addEventListener("change", () => upload.choose());
+  upload.choose(); // what was chosen before this script had loaded
   for (const kind of ["dragenter", "dragover"]) {
     drop.addEventListener(kind, (event) => {
       event.preventDefault();
