@@ -3,9 +3,11 @@
 import json
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+from sqlalchemy.orm import Session
 
 from annotator.bootstrap import BLOBS, Toolbox
 from annotator.cli.passwords import hash_password
@@ -39,16 +41,16 @@ def init(email: str, name: str, context: str, password: str | None, as_json: boo
     if len(password) < accounts.MIN_PASSWORD:
         raise InvalidInput(f"A password needs at least {accounts.MIN_PASSWORD} characters.")
     settings = open_settings()
-    tools, code = install(settings, context=context)
-    with tools.transaction() as session:
-        user = accounts.create_user(
-            session, email=email, name=name, role="admin", password_hash=hash_password(password)
-        )
-        email = user.email
+    hashed = hash_password(password)
+
+    def add_admin(session: Session) -> None:
+        accounts.create_user(session, email=email, name=name, role="admin", password_hash=hashed)
+
+    _, code = install(settings, context=context, begin=add_admin)
     answer(
         {
             "data": str(settings.data.absolute()),
-            "email": email,
+            "email": email.lower(),
             "password": password,
             "recovery_code": code,
         },
@@ -60,8 +62,15 @@ def init(email: str, name: str, context: str, password: str | None, as_json: boo
     )
 
 
-def install(settings: Settings, *, context: str) -> tuple[Toolbox, str]:
-    """Makes keys and tables in an empty data folder.
+def install(
+    settings: Settings, *, context: str, begin: Callable[[Session], None] | None = None
+) -> tuple[Toolbox, str]:
+    """Makes keys and tables in an empty data folder, whole or not at all.
+
+    Args:
+        settings: name the folder.
+        context: see ``installation.set_up``.
+        begin: writes the first rows, in the transaction that sets the installation up.
 
     Returns:
         The tools, and the recovery code.
@@ -89,6 +98,8 @@ def install(settings: Settings, *, context: str) -> tuple[Toolbox, str]:
                 context=context,
                 model_digest=tools.learning.digest(None),
             )
+            if begin is not None:
+                begin(session)
     except BaseException:
         # Nothing was sealed yet: without the keys the folder is empty, and `init` can begin anew.
         shutil.rmtree(settings.data / KEYS)

@@ -128,7 +128,8 @@ def verify(export: Path, key: Path | None, as_json: bool) -> int:
         "trusted": report.trusted,
         "files": report.files,
     }
-    answer(result, as_json=as_json, text=f"{report.message}\nKey {report.fingerprint}")
+    answer(result, as_json=as_json, text=f"Key {report.fingerprint}" if report.ok else "")
+    tell(report.message)
     return 0 if report.ok else 1
 
 
