@@ -46,7 +46,7 @@ class Installation:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=1800,
         )
         assert not ok or done.returncode == 0, done.stderr
         return done
