@@ -63,22 +63,22 @@ def run(folder: Path, faces: int, votes: int, epochs: int) -> None:
                 *("import", "Pilot", pictures, "--subjects", people, "--votes", table),
                 *("--cropped", "--json"),
             )
-            facts |= json.loads(done.stdout)
+            facts.update(json.loads(done.stdout))
         with step("predict"):
             made.run("predict", "Pilot")
         with step("label in Chromium") as facts:
             label(page, dataset, votes, facts)
         with step("cluster") as facts:
-            facts |= json.loads(made.run("cluster", "Pilot", "--json").stdout)
+            facts.update(json.loads(made.run("cluster", "Pilot", "--json").stdout))
         out = folder / "out"
         arguments = ("--min-votes", walk.VOTES_GIVEN, "--balance", "weights", "--json")
         with step("export") as facts:
-            facts |= json.loads(made.run("export", "Pilot", out, *arguments).stdout)
+            facts.update(json.loads(made.run("export", "Pilot", out, *arguments).stdout))
         with step("verify") as facts:
-            facts |= json.loads(made.run("verify", out, "--json").stdout)
+            facts.update(json.loads(made.run("verify", out, "--json").stdout))
         with step("train", epochs=epochs) as facts:
             done = made.run("train", out, "--name", "walk", "--epochs", epochs, "--json")
-            facts |= json.loads(done.stdout)["figures"]
+            facts.update(json.loads(done.stdout)["figures"])
         with step("promote") as facts:
             done = made.run("models", "promote", "walk", ok=False)
             facts["gate"] = done.stderr.strip()
