@@ -112,7 +112,6 @@ class Page {
       Enter: () => this.form.requestSubmit(document.querySelector('[form="sweep"][value="accept"]')),
       m: () => this.#mark([this.#here()], !this.boxes[this.#here()].checked),
       u: () => this.#unmark(),
-      z: () => this.#back(),
       Home: () => this.#focus(0),
       End: () => this.#focus(this.boxes.length - 1),
     }[key];
@@ -181,10 +180,6 @@ class Page {
     const here = this.#here();
     const chosen = this.boxes[here].checked ? [here] : this.#last;
     this.#mark(chosen, false);
-  }
-
-  #back() {
-    document.querySelector('[data-shared="undo"]')?.requestSubmit(document.querySelector('[value="undo"]'));
   }
 
   #count() {
