@@ -10,6 +10,7 @@ from annotator.web.rendering import page
 from annotator.web.security import current_dataset, limited, requires
 from annotator.web.security import signed_in as me
 from annotator.web.stepup import STEP_UP_LIMIT, StepUp
+from annotator.web.subjects import PURPOSE_WORDS
 from annotator.web.transaction import db
 
 blueprint = Blueprint("withdrawal", __name__)
@@ -44,7 +45,8 @@ def withdraw(subject_id: int) -> ResponseReturnValue:
             "success",
         )
     else:
-        flash(f"'{purpose}' is withdrawn for {subject.code}, with effect from now.", "success")
+        word = PURPOSE_WORDS[purpose][0].lower()
+        flash(f"\u2018{word}\u2019 is withdrawn for {subject.code}, with effect from now.", "success")
     return redirect(url_for(".done", subject_id=subject.id, purpose=purpose), 303)
 
 
@@ -62,6 +64,7 @@ def done(subject_id: int) -> ResponseReturnValue:
         subject=subject,
         dataset=current_dataset(subject.dataset_id),
         purpose=purpose,
+        purpose_words=PURPOSE_WORDS,
         consequences=erasure.foresee(db(), subject=subject, purposes=chosen),
     )
 
@@ -99,5 +102,6 @@ def _confirm_page(subject: Subject, form: StepUp, purpose: str) -> str:
         dataset=current_dataset(subject.dataset_id),
         form=form,
         purpose=purpose,
+        purpose_words=PURPOSE_WORDS,
         consequences=erasure.foresee(db(), subject=subject, purposes=purposes_of(purpose)),
     )

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from annotator.bootstrap import Toolbox
 from annotator.domain import consent, exports
 from annotator.models import Dataset, Face, Subject
+from annotator.web.subjects import PURPOSE_WORDS
 from tests.factories import make_face, make_subject
 from tests.fakes import FakeTools, FakeVault, FakeWork
 
@@ -63,12 +64,13 @@ def test_one_purpose_has_its_own_page(
 ) -> None:
     curator = sign_in("curator")
     page = curator.get(f"/subjects/{subject.id}/withdrawal?purpose={purpose}").text
-    assert f"Withdraw \u2018{purpose}\u2019 for P-1?" in page
+    word = PURPOSE_WORDS[purpose][0].lower()
+    assert f"Withdraw \u2018{word}\u2019 for P-1?" in page
     assert "cannot be undone" not in page
     form = {"purpose": purpose, "password": PASSWORD}
     answer = curator.post(f"/subjects/{subject.id}/withdrawal", data=form)
     assert answer.status_code == 303
-    assert f"P-1 withdrew \u2018{purpose}\u2019" in curator.get(answer.location).text
+    assert f"P-1 withdrew \u2018{word}\u2019" in curator.get(answer.location).text
     row = reread(session, subject)
     given = consent.given_purposes(session, subject=row)
     assert purpose not in given
