@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from annotator.domain import accounts, agreement, curation, datasets, jobs, labelling, training
-from annotator.models import Dataset, User
+from annotator.models import Dataset, Job, User
 from annotator.web.rendering import page
 from annotator.web.security import requires, signed_in
 from annotator.web.transaction import db
@@ -66,12 +66,10 @@ def disagreements(session: Session, user: User) -> Card | None:
 
 
 def decisions(session: Session, user: User) -> Card | None:
-    """What waits for a curator or an admin today."""
+    """What waits for somebody today: redactions and, for those who run jobs, failed ones."""
     rows = _rows(session, user)
     waiting = [row for row in rows if row.images.get("review")]
-    seen = None if user.role == "admin" else [row.dataset.id for row in rows]
-    recent = jobs.list_jobs(session, dataset_ids=seen, limit=20)
-    failed = [job for job in recent if job.state == "failed"][:3]
+    failed = _failed(session, user, rows)
     if not waiting and not failed:
         return None
     return Card("home/_decisions.html", {"waiting": waiting, "failed": failed})
@@ -109,13 +107,21 @@ def models(session: Session, user: User) -> Card | None:
 
 Look = Callable[[Session, User], Card | None]
 CARDS: tuple[tuple[str, Look], ...] = (
-    ("curator", decisions),
+    ("reviewer", decisions),
     ("annotator", work),
     ("reviewer", disagreements),
     ("curator", progress),
     ("curator", balance),
     ("curator", models),
 )
+
+
+def _failed(session: Session, user: User, rows: list[Row]) -> list[Job]:
+    if not accounts.has_role(user, "curator"):
+        return []
+    seen = None if user.role == "admin" else [row.dataset.id for row in rows]
+    recent = jobs.list_jobs(session, dataset_ids=seen, limit=20)
+    return [job for job in recent if job.state == "failed"][:3]
 
 
 def _rows(session: Session, user: User) -> list[Row]:

@@ -56,6 +56,7 @@ def test_a_failed_job_asks_for_a_decision(
         )
     assert "The disk is full." in sign_in("curator").get("/").text
     assert "The disk is full." in sign_in("admin").get("/").text
+    assert "The disk is full." not in sign_in("reviewer").get("/").text
     assert "The disk is full." not in sign_in("annotator").get("/").text
 
 
