@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, help="end after this time, whatever the epoch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--policy", default="float32", help="or mixed_bfloat16 where it is quicker")
-    parser.add_argument("--small-share", type=float, default=0.45)
+    parser.add_argument("--small-share", type=float, default=0.72)
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options = TrainingOptions(

@@ -124,8 +124,8 @@ def project_pca(embeddings: FloatArray, *, seed: int) -> FloatArray:
 def project_tsne(embeddings: FloatArray, *, seed: int) -> FloatArray:
     """Places faces so that neighbours stay neighbours (van der Maaten and Hinton, 2008).
 
-    Distances between far groups mean nothing on this plane. Takes about a second for every 500
-    faces; with fewer than four, or all the same, it is the PCA plane.
+    Distances between far groups mean nothing on this plane. Takes up to half a minute
+    for 3,000 faces on two busy cores; with fewer than four, or all the same, it is the PCA plane.
 
     Args:
         embeddings: (N, D).

@@ -83,6 +83,19 @@ def test_the_description_is_of_these_weights(bundled: Classifier, card: dict) ->
     assert load_model(data).digest == load_model(BUNDLED).digest
 
 
+def test_the_model_card_tells_the_same_figures(card: dict) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "model-card.md").read_text()
+
+    assert card["digest"] in text
+    figures = card["figures"]
+    assert f"| accuracy | {100 * figures['accuracy']:.1f} % " in text
+    assert f"| macro-F1 | {figures['macro_f1']:.3f} |" in text
+    for name, measured in figures["per_class"].items():
+        recall = f"{100 * measured['recall']:.1f} %"
+        assert f"| {name} | {measured['support']} | {recall} |" in text
+    assert "without the consent of those pictured" in text.replace("\n", " ")
+
+
 def test_it_reaches_what_its_description_says(
     bundled: Classifier, card: dict, ferplus: Path
 ) -> None:
