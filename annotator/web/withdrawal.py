@@ -45,8 +45,8 @@ def withdraw(subject_id: int) -> ResponseReturnValue:
             "success",
         )
     else:
-        word = PURPOSE_WORDS[purpose][0].lower()
-        flash(f"\u2018{word}\u2019 is withdrawn for {subject.code}, with effect from now.", "success")
+        word = f"\u2018{PURPOSE_WORDS[purpose][0].lower()}\u2019"
+        flash(f"{word} is withdrawn for {subject.code}, with effect from now.", "success")
     return redirect(url_for(".done", subject_id=subject.id, purpose=purpose), 303)
 
 
