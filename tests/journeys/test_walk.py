@@ -120,8 +120,7 @@ def upload(page: Any, dataset: str, files: list[Path]) -> None:
 
 
 def decide(page: Any, dataset: str) -> None:
-    page.goto(f"{dataset}/redactions")
-    page.get_by_role("heading", name="Which face is").wait_for()
+    wait_for_page(page, f"{dataset}/redactions", "Which face is")
     page.wait_for_timeout(300)  # the picture is decoded before a person can decide
     page.keyboard.press("1")
     page.get_by_text("Nothing waits").wait_for()
