@@ -6,10 +6,13 @@ kept of a line or a file that is refused, and each refusal has its sentence.
 
 import csv
 import io
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -25,6 +28,16 @@ MOST_FILES = 1_000_000
 MOST_BYTES = 50 * 10**6  # of one picture
 MOST_RATIO = 200  # a ZIP member that shrinks more than this is a bomb
 MOST_VOTES = 10
+# What the standard library raises for a ZIP that is damaged, locked, or packed in an unknown way.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ class Source:
                 raise InvalidInput(f"'{path}' is neither a folder nor a ZIP file.")
             try:
                 self._zip = zipfile.ZipFile(path)
-            except (zipfile.BadZipFile, OSError) as error:
+            except _UNREADABLE as error:
                 raise InvalidInput(f"'{path}' is not a ZIP file that can be read.") from error
 
     def names(self) -> Iterator[str]:
@@ -91,9 +104,13 @@ class Source:
         """
         if self._folder is not None:
             path = self._folder / name
-            if path.stat().st_size > MOST_BYTES:
+            try:
+                data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
+            except OSError as error:
+                raise InvalidInput("The file cannot be read.") from error
+            if data is None:
                 raise InvalidInput(f"The file is larger than {MOST_BYTES // 10**6} MB.")
-            return path.read_bytes()
+            return data
         assert self._zip is not None
         info = self._zip.getinfo(name)
         packed = max(info.compress_size, 1)
@@ -102,7 +119,7 @@ class Source:
         try:
             with self._zip.open(info) as member:
                 return member.read(MOST_BYTES)
-        except (zipfile.BadZipFile, RuntimeError, OSError) as error:
+        except _UNREADABLE as error:
             raise InvalidInput("The file in the ZIP is damaged or has a password.") from error
 
 
@@ -189,7 +206,8 @@ def receive_pictures(
                 dataset=dataset,
                 subject=people[picture.code],
                 data=source.read(picture.name),
-                name=PurePosixPath(picture.name).name,
+                # A name in an old encoding holds what UTF-8 cannot say.
+                name=PurePosixPath(picture.name).name.encode("utf-8", "replace").decode(),
                 cropped=cropped,
             )
         except AnnotatorError as error:
@@ -230,7 +248,7 @@ def read_votes(data: bytes) -> dict[str, tuple[str, ...]]:
     Raises:
         InvalidInput: not such a table; the sentence names the line.
     """
-    reader = _rows(data, "votes")
+    reader = _open(data, "votes")
     columns = reader.fieldnames or []
     singles = [column for column in columns if column.startswith("vote_")]
     counts = [column for column in columns if column in LABEL_NAMES]
@@ -240,14 +258,14 @@ def read_votes(data: bytes) -> dict[str, tuple[str, ...]]:
             "(counts) or columns 'vote_1', 'vote_2', ... (labels)."
         )
     votes = {}
-    for cells in reader:
+    for line, cells in _lines(reader, "votes"):
         labels = (
             [(cells[column] or "").strip() for column in singles]
             if singles
-            else list(_spread(cells, counts, reader.line_num))
+            else list(_spread(cells, counts, line))
         )
         if len(labels) > MOST_VOTES or not set(labels) - {""} <= set(LABEL_NAMES):
-            raise InvalidInput(f"Line {reader.line_num} of the votes is not understood.")
+            raise InvalidInput(f"Line {line} of the votes is not understood.")
         votes[(cells["file"] or "").strip()] = tuple(labels)
     return votes
 
@@ -262,12 +280,11 @@ def _spread(cells: Mapping[str, str], counts: Sequence[str], line: int) -> Itera
 
 def _plan_people(session: Session, dataset: Dataset, table: bytes, plan: Plan) -> Mapping[str, str]:
     """People who are not known yet go into the plan; returns whose each file is."""
-    reader = _rows(table, "people")
-    owners = {
-        (cells.get("file") or "").strip(): (cells.get("code") or "").strip()
-        for cells in reader
-        if cells.get("file")
-    }
+    owners: dict[str, str] = {}
+    for line, cells in _lines(_open(table, "people"), "people"):
+        name, code = (_cell(cells, column) for column in ("file", "code"))
+        if name and owners.setdefault(name, code) != code:
+            raise InvalidInput(f"Line {line} of the people gives '{name}' to a second person.")
     notice = consent.current_notice(session, dataset=dataset)
     known = set(session.scalars(select(Subject.code).where(Subject.dataset_id == dataset.id)))
     fresh = _without_known(table, known)
@@ -280,29 +297,69 @@ def _plan_people(session: Session, dataset: Dataset, table: bytes, plan: Plan) -
 
 
 def _without_known(table: bytes, known: set[str]) -> bytes | None:
-    """The table with one line for each person that is new; ``None`` when nobody is."""
-    reader = _rows(table, "people")
+    """The table without known people and repeats, each line at its number; or ``None``.
+
+    A person may have a line for each file; one that says something else about them stays in, and
+    is refused as a second line of the same person.
+    """
+    reader = _open(table, "people")
     columns = [column for column in reader.fieldnames or [] if column != "file"]
+    kept, height = _as_line(columns), 1
+    first: dict[str, dict[str, str]] = {}
+    passed_over = False
+    for line, cells in _lines(reader, "people"):
+        code = _cell(cells, "code")
+        earlier = first.setdefault(code, cells) if code else cells
+        if code in known or (earlier is not cells and _repeats(cells, earlier)):
+            passed_over = True
+        elif any(_cell(cells, column) for column in columns):
+            text = _as_line([c for column in columns if (c := cells[column]) is not None], cells)
+            kept += "\n" * (line - height - text.count("\n")) + text
+            height = line
+    return None if passed_over and height == 1 else kept.encode()
+
+
+def _repeats(cells: Mapping[str, str], earlier: Mapping[str, str]) -> bool:
+    return None not in cells and all(
+        _cell(cells, column) in {"", _cell(earlier, column)} for column in cells if column != "file"
+    )
+
+
+def _as_line(row: Sequence[str], cells: Mapping[Any, Any] | None = None) -> str:
+    """One line of CSV; what ``cells`` has beyond the header comes last, so that it is refused."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, extrasaction="ignore")
-    writer.writeheader()
-    seen, lines = set(known), 0
-    for cells in reader:
-        code = (cells.get("code") or "").strip()
-        if code not in seen:
-            seen.add(code)
-            writer.writerow(cells)
-            lines += 1
-    return out.getvalue().encode() if lines else None
+    surplus = (cells or {}).get(None) or ()
+    csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow([*row, *surplus])
+    return out.getvalue()
 
 
-def _rows(data: bytes, what: str) -> "csv.DictReader[str]":
+def _open(data: bytes, what: str) -> "csv.DictReader[str]":
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"The table of {what} is not UTF-8 text.") from error
-    first = text.split("\n", 1)[0]
-    return csv.DictReader(io.StringIO(text), delimiter=";" if ";" in first else ",")
+    first = text.partition("\n")[0]
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
+    try:
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise InvalidInput(f"The first line of the {what} cannot be read as CSV.") from error
+    return reader
+
+
+def _lines(reader: "csv.DictReader[str]", what: str) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise InvalidInput(
+            f"Line {reader.line_num + 1} of the {what} cannot be read as CSV."
+        ) from error
+
+
+def _cell(cells: Mapping[str, str], column: str) -> str:
+    return (cells.get(column) or "").strip()
 
 
 def _unknown_person(code: str) -> str:
