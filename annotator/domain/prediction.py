@@ -85,7 +85,7 @@ def predict_faces(work: jobs.Work, *, dataset_id: int) -> dict[str, int]:
         model = current_model(session)
         model_id, blob = model.id, model.sealed_blob
         wanted = _unseen(session, dataset_id=dataset_id, model_id=model_id)
-    weights = open_weights(work.tools.vault, blob)
+    weights, written = open_weights(work.tools.vault, blob), 0
     for start in range(0, len(wanted), CHUNK):
         chunk = wanted[start : start + CHUNK]
         with work.transaction() as session:
@@ -93,7 +93,7 @@ def predict_faces(work: jobs.Work, *, dataset_id: int) -> dict[str, int]:
         guesses = work.tools.learning.guess(weights, [crop for _, _, _, crop in opened])
         with work.transaction() as session:
             for (face_id, uid, key, _), guess in zip(opened, guesses, strict=True):
-                _write(
+                written += _write(
                     session,
                     vault=work.tools.vault,
                     model_id=model_id,
@@ -103,7 +103,7 @@ def predict_faces(work: jobs.Work, *, dataset_id: int) -> dict[str, int]:
                     guess=guess,
                 )
         work.report(min(start + CHUNK, len(wanted)), len(wanted))
-    return {"faces": len(wanted)}
+    return {"faces": written}
 
 
 def open_weights(vault: Vault, blob: str | None) -> bytes | None:
@@ -170,15 +170,15 @@ def _write(
     uid: str,
     key: SubjectKey,
     guess: Guess,
-) -> None:
+) -> bool:
     known = session.scalar(
         select(Prediction.id).where(Prediction.face_id == face_id, Prediction.model_id == model_id)
     )
     face = session.get(Face, face_id)
     if known is not None or face is None:
-        return
+        return False
     if consent.allowed(session, subject=face.subject, purpose="prelabel") is None:
-        return  # withdrawn while the model was looking
+        return False  # withdrawn while the model was looking
     sealed = vault.seal_field(
         subject=uid,
         key=key,
@@ -197,6 +197,7 @@ def _write(
             sealed_embedding=sealed,
         )
     )
+    return True
 
 
 def _row(model_id: int, face_id: int) -> str:
