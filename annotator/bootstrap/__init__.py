@@ -5,6 +5,7 @@ web process lives without them.
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,7 +19,7 @@ from annotator.bootstrap.imaging import LazyImaging
 from annotator.bootstrap.learning import LazyLearning
 from annotator.bootstrap.queue import CeleryQueue
 from annotator.core.config import Settings
-from annotator.core.db import open_engine
+from annotator.core.db import GAP_SECONDS, open_engine
 from annotator.core.errors import AnnotatorError
 from annotator.domain import ports
 from annotator.vault import open_vault
@@ -63,6 +64,8 @@ class Toolbox:
             session.connection(execution_options={"writing": True})
             yield session
             session.commit()
+        if self.engine.dialect.name == "sqlite":
+            time.sleep(GAP_SECONDS)
 
     @cached_property
     def vault(self) -> ports.Vault:

@@ -11,7 +11,7 @@ from annotator.core.errors import InvalidInput
 from annotator.domain import datasets, exports, imports, intake, jobs, verification
 from annotator.models import BALANCES, TIERS, Dataset, Image, Job
 
-BATCH = 50  # pictures per transaction
+BATCH = 16  # pictures per transaction; people who vote meanwhile wait for one
 PER_JOB = 1000
 file_option = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -1,6 +1,8 @@
 """The database base: declarative class, column types, engine."""
 
 import datetime as dt
+import sqlite3
+import time
 from typing import Annotated, Any
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event
@@ -9,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import JSON, TypeDecorator
 
-from annotator.core.errors import AnnotatorError, StorageFull
+from annotator.core.errors import AnnotatorError, Busy, StorageFull
 
 # Constraint names must be known to migrations on every database.
 NAMING = {
@@ -19,6 +21,11 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+LOCK_SECONDS = 30  # how long a writer waits for another one, on SQLite
+ASK_AGAIN_SECONDS = 0.002
+GAP_SECONDS = 0.01  # between two transactions of one job, so that people get their turn
+BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT)
 
 
 def now() -> dt.datetime:
@@ -79,16 +86,19 @@ def open_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
         return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-    engine = create_engine(parsed, connect_args={"timeout": 30})
+    engine = create_engine(parsed, connect_args={"timeout": LOCK_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_immediate)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
 def explain(error: Exception) -> AnnotatorError | None:
     """What a database's own error means to a person; ``None`` when it means nothing we know."""
-    if isinstance(error, DBAPIError) and "full" in str(error.orig).lower():
+    said = str(error.orig).lower() if isinstance(error, DBAPIError) else ""
+    if "full" in said:
         return StorageFull()
+    if "locked" in said:
+        return Busy()
     return None
 
 
@@ -100,14 +110,39 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "synchronous=FULL",
         "secure_delete=ON",
         "foreign_keys=ON",
-        "busy_timeout=30000",
+        f"busy_timeout={LOCK_SECONDS * 1000}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def _begin_immediate(connection: Any) -> None:
+def _begin(connection: Any) -> None:
     # A deferred transaction that reads first and writes later fails at once when another writer
-    # was faster; the sessions that write ask for the lock when they begin (see `writing`).
-    mode = "IMMEDIATE" if connection.get_execution_options().get("writing") else "DEFERRED"
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    # was faster; the sessions that write ask for the lock when they begin.
+    if connection.get_execution_options().get("writing"):
+        _begin_writing(connection)
+    else:
+        connection.exec_driver_sql("BEGIN DEFERRED")
+
+
+def _begin_writing(connection: Any) -> None:
+    """Takes the write lock, in turn with others.
+
+    SQLite itself asks again only every 100 ms after a while, and somebody who writes one batch
+    after the other would leave no gap that long: votes would wait for a bulk import to end.
+    """
+    raw, deadline = connection.connection.dbapi_connection, time.monotonic() + LOCK_SECONDS
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        while time.monotonic() < deadline:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode not in BUSY:
+                    break
+                time.sleep(ASK_AGAIN_SECONDS)
+            else:
+                return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails in the words of SQLAlchemy
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")

@@ -112,6 +112,14 @@ class Locked(AnnotatorError):
     title = "The vault is locked."
 
 
+class Busy(AnnotatorError):
+    """Somebody else has been writing for too long."""
+
+    code = "busy"
+    status = 503
+    title = "The database is busy. Nothing was changed; try again in a moment."
+
+
 class StorageFull(AnnotatorError):
     """The disk took no more bytes; nothing was half written."""
 

@@ -1,12 +1,18 @@
 import datetime as dt
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
+from annotator.bootstrap import Toolbox
+from annotator.core import db
+from annotator.core.config import Settings
 from annotator.core.db import Base, open_engine
+from annotator.core.errors import Busy
 from annotator.models import AuditEntry, User
 
 
@@ -64,4 +70,45 @@ def test_moments_come_back_in_utc_and_naive_ones_are_refused(tmp_path: Path) -> 
         entry.at = dt.datetime(2026, 5, 3)  # noqa: DTZ001 - what is refused
         with pytest.raises(StatementError, match="zone"):
             session.commit()
+    engine.dispose()
+
+
+def test_a_busy_writer_leaves_others_their_turn(tmp_path: Path) -> None:
+    tools = Toolbox(Settings(data=tmp_path))
+    Base.metadata.create_all(tools.engine)
+    stop = threading.Event()
+
+    def write_batches() -> None:
+        while not stop.is_set():
+            with tools.transaction():
+                time.sleep(0.05)
+
+    bulk = threading.Thread(target=write_batches)
+    bulk.start()
+    waits = []
+    for number in range(20):
+        began = time.monotonic()
+        with tools.sessions() as session:
+            session.connection(execution_options={"writing": True})
+            session.add(make_user(number))
+            session.commit()
+        waits.append(time.monotonic() - began)
+    stop.set()
+    bulk.join()
+    tools.engine.dispose()
+    assert sorted(waits)[10] < 0.5
+
+
+def test_a_writer_that_never_ends_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "LOCK_SECONDS", 0)
+    engine = open_engine(f"sqlite:///{tmp_path}/a.sqlite")
+    writing = {"writing": True}
+    with engine.connect().execution_options(**writing) as one, one.begin():
+        two = engine.connect().execution_options(**writing)
+        with pytest.raises(OperationalError, match="locked") as caught:
+            two.begin()
+        assert isinstance(db.explain(caught.value), Busy)
+        two.close()
     engine.dispose()
