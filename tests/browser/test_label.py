@@ -193,6 +193,9 @@ def test_pause_hides_the_face(path: str, open_as: Callable[..., Any]) -> None:
     page.keyboard.press("1")  # no vote while paused
     page.keyboard.press("Escape")
     page.wait_for_selector('[data-part="face"] img')
+    page.keyboard.press("p")
+    page.keyboard.press("p")  # the same key goes on
+    page.wait_for_selector('[data-part="face"] img')
     assert page.inner_text('[data-shared="today"]') == "0"
     page.keyboard.press("?")
     assert page.is_visible('[data-part="keymap"]')

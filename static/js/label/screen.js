@@ -113,6 +113,13 @@ export class Screen {
       },
       { once: true },
     );
+    // The key that paused goes on, too.
+    dialog.onkeydown = (event) => {
+      if (event.key.toLowerCase() === "p" && !event.repeat) {
+        event.stopPropagation(); // or it would pause anew
+        dialog.close();
+      }
+    };
     dialog.showModal();
   }
 
