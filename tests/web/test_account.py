@@ -89,6 +89,7 @@ def test_wrong_password_unknown_and_disabled_sound_the_same(
     for status, text in answers:
         assert status == 422
         assert "do not belong together" in text
+        assert text.count("autofocus") == 1
         assert PASSWORD not in text
 
 
