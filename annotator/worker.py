@@ -17,15 +17,23 @@ from annotator.bootstrap import Toolbox
 from annotator.bootstrap.queue import QUEUE, TASK, make_celery
 from annotator.core.db import explain
 from annotator.core.errors import AnnotatorError, Cancelled
-from annotator.domain import curation, erasure, exports, jobs, prediction, redaction, training
-from annotator.domain.labelling.opening import open_tasks
+from annotator.domain import (
+    curation,
+    erasure,
+    exports,
+    jobs,
+    labelling,
+    prediction,
+    redaction,
+    training,
+)
 
 log = logging.getLogger(__name__)
 
 KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "intake": redaction.process_images,
     "redact": redaction.redact_image,
-    "tasks": open_tasks,
+    "tasks": labelling.open_tasks,
     "predict": prediction.predict_faces,
     "cluster": curation.cluster_faces,
     "export": exports.build_export,

@@ -12,6 +12,7 @@ from annotator.domain.labelling.lending import (
     lend_back,
     list_held,
 )
+from annotator.domain.labelling.opening import open_tasks
 from annotator.domain.labelling.sweeping import (
     Theme,
     lend_to_focus,
@@ -45,6 +46,7 @@ __all__ = [
     "list_held",
     "list_page",
     "open_task",
+    "open_tasks",
     "review",
     "skip",
     "sweep_page",
