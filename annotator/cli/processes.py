@@ -47,7 +47,8 @@ class Child:
         self._started = time.monotonic()
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "annotator", *self._arguments, "--supervised"],
-            env={**self._environ, "PYTHONPATH": path},
+            # Many threads share few heaps: glibc would keep one or two for each.
+            env={"MALLOC_ARENA_MAX": "2", **self._environ, "PYTHONPATH": path},
             stdin=subprocess.PIPE,
             stdout=sys.stderr,  # stdout belongs to the command that was typed
             start_new_session=True,  # Ctrl-C reaches us alone; we end the children in order

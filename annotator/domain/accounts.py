@@ -5,7 +5,7 @@ import hashlib
 import secrets
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
@@ -14,6 +14,7 @@ from annotator.domain import audit
 from annotator.models import ROLES, ApiToken, Dataset, Membership, User
 
 MIN_PASSWORD = 12
+MAX_NAME = 120
 TOKEN_PREFIX = "ann_"  # noqa: S105 - a prefix that secret scanners can find, no secret
 
 
@@ -51,8 +52,8 @@ def create_user(
         ).normalized.lower()
     except EmailNotValidError as error:
         raise InvalidInput(f"'{email}' is not an e-mail address.") from error
-    if not name.strip():
-        raise InvalidInput("A name is needed.")
+    if not 0 < len(name.strip()) <= MAX_NAME:
+        raise InvalidInput(f"A name is needed, of at most {MAX_NAME} characters.")
     if role not in ROLES:
         raise InvalidInput(f"There is no role '{role}'; choose one of {', '.join(ROLES)}.")
     if session.scalar(select(User.id).where(User.email == address)) is not None:
@@ -90,7 +91,7 @@ def list_users(session: Session) -> list[User]:
 
 
 def set_active(session: Session, *, user: User, active: bool, by: int | None) -> None:
-    """Lets a person in, or out; outside, every token and session of theirs ends.
+    """Lets a person in, or out; outside, every token and session of theirs ends for good.
 
     Raises:
         Conflict: the last active admin would be locked out.
@@ -103,6 +104,12 @@ def set_active(session: Session, *, user: User, active: bool, by: int | None) ->
             raise Conflict("This is the last admin; make another one first.")
     user.active = active
     user.fs_uniquifier = secrets.token_hex(32)
+    if not active:
+        session.execute(
+            update(ApiToken)
+            .where(ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None))
+            .values(revoked_at=now())
+        )
     verb = "enabled" if active else "disabled"
     audit.append(session, action=f"user.{verb}", actor=audit.actor_of(by), user=user.id)
 

@@ -11,6 +11,7 @@ from annotator.domain import audit
 from annotator.models import Dataset, Image, Membership, Subject, Task, User
 
 MAX_VOTES = 10
+MAX_NAME = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ def create_dataset(
         Conflict: the name is taken.
     """
     name = name.strip()
-    if not name:
-        raise InvalidInput("A dataset needs a name.")
+    if not 0 < len(name) <= MAX_NAME:
+        raise InvalidInput(f"A dataset needs a name, of at most {MAX_NAME} characters.")
     if not 1 <= votes_per_face <= MAX_VOTES:
         raise InvalidInput(f"Votes per face must be 1 to {MAX_VOTES}.")
     if not (0 <= blind_share <= 1 and 0 <= prelabel_threshold <= 1):

@@ -142,8 +142,8 @@ def requeue_dead(session: Session, *, silent_for: dt.timedelta) -> list[int]:
     """Puts jobs back whose worker died; gives up on one that has killed too many workers.
 
     Returns:
-        The jobs that a worker should be woken for: those put back, and those queued for longer
-        than ``silent_for`` (their wake-up call was lost).
+        Every job that waits, those put back among them: the wake-up call of any may be lost, and
+        one call too many does no harm.
     """
     limit = now() - silent_for
     dead = session.scalars(

@@ -24,7 +24,7 @@ SENTENCES = {
     405: (
         "method_not_allowed",
         "This address does not take that kind of request.",
-        "Go back and use the buttons on the page.",
+        "On a page, go back and use its buttons; programs read the header Allow.",
     ),
     406: ("not_acceptable", "This is not available in that format.", "Ask for another format."),
     413: ("too_large", "What was sent is too large.", "Send fewer or smaller files at once."),

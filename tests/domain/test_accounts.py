@@ -124,6 +124,9 @@ def test_the_token_of_somebody_disabled_does_not_open(session: Session) -> None:
     accounts.set_active(session, user=user, active=False, by=None)
     with pytest.raises(NotSignedIn):
         accounts.check_token(session, secret=secret)
+    accounts.set_active(session, user=user, active=True, by=None)
+    with pytest.raises(NotSignedIn):
+        accounts.check_token(session, secret=secret)
 
 
 @pytest.mark.parametrize(("role", "may"), [("curator", False), ("admin", True)])

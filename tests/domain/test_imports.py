@@ -295,7 +295,7 @@ def test_a_bad_picture_and_a_missing_consent_stop_no_other(
     assert [planned.name for planned, _ in taken] == ["P-1/b.PNG"]
     assert [item.name for item in refused] == ["P-1/a.png", "P-2/c.png"]
     assert "a GIF" in refused[0].reason
-    assert "has not consented to 'store'" in refused[1].reason
+    assert "does not agree to keeping their pictures" in refused[1].reason
 
 
 def test_a_picture_that_is_gone_by_then_is_refused(

@@ -13,6 +13,18 @@ from annotator.models import PURPOSES, ConsentEvent, Subject
 GRANTING = ("given", "renewed")
 
 
+# What each purpose allows, as the end of "agrees to ...".
+USES = {
+    "store": "keeping their pictures",
+    "label": "showing their pictures to annotators",
+    "prelabel": "a model looking at their pictures",
+    "train": "training on their pictures",
+    "export_pseudonymised": "sharing their pseudonymised pictures",
+    "export_anonymised": "sharing averages of their pictures",
+    "publish_weights": "publishing a model that learned from them",
+}
+
+
 def allowed(
     session: Session, *, subject: Subject, purpose: str, at: dt.datetime | None = None
 ) -> ConsentEvent | None:
@@ -46,9 +58,11 @@ def require(
     """
     event = allowed(session, subject=subject, purpose=purpose, at=at)
     if event is None:
+        if subject.withdrawn_at is not None:
+            raise ConsentMissing(f"{subject.code} withdrew everything and was erased.")
         raise ConsentMissing(
-            f"{subject.code} has not consented to '{purpose}' (or it has ended): "
-            "record their consent on their page first."
+            f"{subject.code} does not agree to {USES.get(purpose, 'this')}, or no longer: record "
+            "their consent on their page first."
         )
     return event
 

@@ -14,6 +14,7 @@ from annotator.domain.redaction.rendition import (
     examine,
     from_json,
     render,
+    without_double,
 )
 from annotator.domain.redaction.storing import accept, await_review, drop_original
 from annotator.models import Dataset, Image
@@ -83,7 +84,8 @@ def redact_image(
     faces = list(taken.detections)
     if box is not None:
         x, y, width, height = box
-        faces.append(Detection((x, y, width, height), (), CERTAIN))
+        drawn = Detection((x, y, width, height), (), CERTAIN)
+        faces = [*without_double(faces, drawn), drawn]
         keep = len(faces) - 1
     pixels = _open_sanitised(work.tools, taken)
     rendition = render(

@@ -109,6 +109,21 @@ def _others(sensitive: list[Detection], faces: list[Detection]) -> list[Detectio
     return [d for d in sensitive if all(overlap(d.box, face.box) < SAME_FACE for face in faces)]
 
 
+def without_double(faces: list[Detection], drawn: Detection) -> list[Detection]:
+    """The faces without the one that a person drew a box around, which a detector found too.
+
+    People draw large: the detection counts as the drawn face when it is the nearest one and its
+    middle lies in the drawn box. Left among the others it would be covered.
+    """
+    if not faces:
+        return faces
+    nearest = max(faces, key=lambda face: overlap(face.box, drawn.box))
+    x, y, width, height = drawn.box
+    middle_x, middle_y = (nearest.box[0] + nearest.box[2] / 2, nearest.box[1] + nearest.box[3] / 2)
+    inside = x <= middle_x <= x + width and y <= middle_y <= y + height
+    return [face for face in faces if not (inside and face is nearest)]
+
+
 def overlap(one: Box, two: Box) -> float:
     """Intersection over union of two boxes, 0 to 1."""
     width = min(one[0] + one[2], two[0] + two[2]) - max(one[0], two[0])

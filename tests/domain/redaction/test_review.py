@@ -114,12 +114,21 @@ def test_a_hand_drawn_box_is_kept_and_nothing_else(
     assert (pixels[kept] != GREY).any()
 
 
+@pytest.mark.parametrize("margin", [0.1, 0.35])
 def test_a_box_around_a_face_does_not_cover_that_face(
-    *, session: Session, work: FakeWork, tools: FakeTools, waiting: Image, ann: User, read: Read
+    *,
+    session: Session,
+    work: FakeWork,
+    tools: FakeTools,
+    waiting: Image,
+    ann: User,
+    read: Read,
+    margin: float,
 ) -> None:
     assert waiting.detections is not None
     x, y, width, height = waiting.detections[0]["box"]
-    box = (x - width * 0.1, y - height * 0.1, width * 1.2, height * 1.2)
+    larger = 1 + 2 * margin
+    box = (x - width * margin, y - height * margin, width * larger, height * larger)
     finish(session, work, redaction.approve(session, image=waiting, box=box, by=ann.id))
     pixels = open_redacted(tools, read(waiting.id))
     middle = pixels[round(y + height / 2), round(x) : round(x + width)]
