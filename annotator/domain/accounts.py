@@ -52,8 +52,10 @@ def create_user(
         ).normalized.lower()
     except EmailNotValidError as error:
         raise InvalidInput(f"'{email}' is not an e-mail address.") from error
-    if not 0 < len(name.strip()) <= MAX_NAME:
-        raise InvalidInput(f"A name is needed, of at most {MAX_NAME} characters.")
+    if not name.strip():
+        raise InvalidInput("A name is needed.")
+    if len(name.strip()) > MAX_NAME:
+        raise InvalidInput(f"A name has at most {MAX_NAME} characters.")
     if role not in ROLES:
         raise InvalidInput(f"There is no role '{role}'; choose one of {', '.join(ROLES)}.")
     if session.scalar(select(User.id).where(User.email == address)) is not None:

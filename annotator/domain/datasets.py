@@ -42,8 +42,10 @@ def create_dataset(
         Conflict: the name is taken.
     """
     name = name.strip()
-    if not 0 < len(name) <= MAX_NAME:
-        raise InvalidInput(f"A dataset needs a name, of at most {MAX_NAME} characters.")
+    if not name:
+        raise InvalidInput("A dataset needs a name.")
+    if len(name) > MAX_NAME:
+        raise InvalidInput(f"A dataset's name has at most {MAX_NAME} characters.")
     if not 1 <= votes_per_face <= MAX_VOTES:
         raise InvalidInput(f"Votes per face must be 1 to {MAX_VOTES}.")
     if not (0 <= blind_share <= 1 and 0 <= prelabel_threshold <= 1):

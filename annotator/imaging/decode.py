@@ -5,6 +5,7 @@ comes back is RGB rows of the upright picture and nothing else: no EXIF, GPS, XM
 comment, thumbnail or trailing bytes. Raw uploads never reach OpenCV.
 """
 
+import atexit
 import os
 import threading
 from contextlib import suppress
@@ -175,6 +176,13 @@ def decode(data: bytes) -> Decoded:
     with _sharing:
         decoder = _shared.setdefault("decoder", Decoder())
     return decoder.decode(data)
+
+
+@atexit.register
+def _close_shared() -> None:
+    """Ends the children with the process."""
+    if (decoder := _shared.pop("decoder", None)) is not None:
+        decoder.close()
 
 
 def _forget_shared() -> None:
