@@ -86,3 +86,23 @@ def test_files_and_functions_stay_small() -> None:
         if (count := len(path.read_text().splitlines())) > 420
     }
     assert long == {}
+
+
+def test_pixels_are_opened_in_few_rooms_and_each_asks_the_gate() -> None:
+    rooms = {
+        path.relative_to(ROOT / "annotator").as_posix()
+        for path in (ROOT / "annotator").rglob("*.py")
+        if re.search(r"\.(open|stream)_blob\(", path.read_text())
+    }
+    assert rooms == {
+        "domain/viewing.py",
+        "domain/redaction/review.py",
+        "domain/redaction/processing.py",
+        "domain/prediction.py",
+        "domain/exports/building.py",
+    }
+    for room in rooms - {"domain/exports/building.py"}:  # exports ask through their selection
+        text = (ROOT / "annotator" / room).read_text()
+        assert re.search(r"consent\.(require|allowed|allowing)\(", text), room
+    selection = (ROOT / "annotator/domain/exports/selection.py").read_text()
+    assert "consent.allow" in selection
