@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from annotator.core.errors import NotFound
+from annotator.core.errors import Conflict, NotFound
 from annotator.domain import audit, consent, jobs
 from annotator.domain.ports import Imaging, Vault
 from annotator.models import Dataset, Image, Job, Subject
@@ -47,6 +47,7 @@ def receive_image(
     Raises:
         ConsentMissing: the subject has not consented to ``store``.
         UnsupportedImage: not a JPEG, PNG or WebP.
+        Conflict: the same bytes are there already as somebody else's picture.
         NotFound: the subject is of another dataset.
     """
     if subject.dataset_id != dataset.id:
@@ -58,6 +59,8 @@ def receive_image(
         select(Image).where(Image.dataset_id == dataset.id, Image.fingerprint == fingerprint)
     )
     if known is not None:
+        if known.subject_id != subject.id:
+            raise Conflict(f"This picture is here already, as a picture of {known.subject.code}.")
         return known, False
     uid, key = secrets.token_hex(16), consent.key_of(vault, subject)
     image = Image(

@@ -199,9 +199,6 @@ def _take_file(dataset: Dataset, subject: Subject, file: FileStorage, *, cropped
             cropped=cropped,
             by=signed_in().id,
         )
-        if image.subject_id != subject.id:
-            other = image.subject.code
-            raise Conflict(f"This picture is here already, as a picture of {other}.")
         if not fresh and image.state in {"failed", "rejected"}:
             raise Conflict(f"This picture was here before. {image.error or 'It was rejected.'}")
     except AnnotatorError as error:

@@ -2,9 +2,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from annotator.core.errors import Conflict
 from annotator.domain import intake
 from annotator.imaging import sniff
-from annotator.models import Dataset, Image, Job
+from annotator.models import Dataset, Image, Job, Subject
 from tests.factories import grey_png, make_dataset, make_subject
 from tests.fakes import FakeVault
 
@@ -93,3 +94,24 @@ def test_names_are_opened_only_with_consent(
     assert names[received[0]] == "0.png"
     images[0].subject.withdrawn_at = images[0].received_at
     assert intake.open_names(session, vault=vault, images=images) == {}
+
+
+def test_the_same_bytes_are_one_picture_of_one_person(
+    session: Session, dataset: Dataset, vault: FakeVault, received: list[int]
+) -> None:
+    def receive(subject: Subject) -> tuple[Image, bool]:
+        return intake.receive_image(
+            session,
+            vault=vault,
+            imaging=Sniffing(),  # type: ignore[arg-type]
+            dataset=dataset,
+            subject=subject,
+            data=grey_png(0),
+        )
+
+    owner = session.get_one(Image, received[0]).subject
+    image, new = receive(owner)
+    assert (image.id, new) == (received[0], False)
+    other = make_subject(session, vault, dataset)
+    with pytest.raises(Conflict, match=f"as a picture of {owner.code}"):
+        receive(other)
