@@ -1,6 +1,5 @@
 """Retraining from an export, and the registry: candidates, the current model, the way back."""
 
-from annotator.domain.prediction import ensure_bundled
 from annotator.domain.training.lessons import MIN_FACES, read_lessons
 from annotator.domain.training.registry import (
     MAX_REASON,
@@ -25,7 +24,6 @@ __all__ = [
     "MAX_REASON",
     "MIN_FACES",
     "Verdict",
-    "ensure_bundled",
     "find_model",
     "get_model",
     "judge",
