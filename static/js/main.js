@@ -11,14 +11,31 @@ async function connect(element, name) {
   await controller.default(element);
 }
 
-/** Connects what carries data-controller in `root` and is not connected yet. */
+/** Connects what carries data-controller in `root` and is not connected yet; settles when all are. */
 export function start(root = document) {
+  const connecting = [];
   for (const element of root.querySelectorAll("[data-controller]:not([data-connected])")) {
     element.dataset.connected = "";
     for (const name of element.dataset.controller.split(/\s+/).filter(Boolean)) {
-      connect(element, name).catch((error) => console.error(`controller ${name}:`, error));
+      connecting.push(connect(element, name).catch((error) => console.error(`controller ${name}:`, error)));
     }
+  }
+  return Promise.all(connecting);
+}
+
+/** Keeps the keys that a fast person presses while `connected` is pending, and gives them out then. */
+async function holdKeys(connected) {
+  const early = [];
+  const hold = (event) => {
+    event.stopImmediatePropagation();
+    early.push(event);
+  };
+  addEventListener("keydown", hold, { capture: true });
+  await connected;
+  removeEventListener("keydown", hold, { capture: true });
+  for (const event of early) {
+    event.target.dispatchEvent(new KeyboardEvent("keydown", event));
   }
 }
 
-start();
+holdKeys(start());

@@ -211,6 +211,25 @@ def test_waiting_pictures_are_decided_by_keys_and_by_a_drawn_box(
     assert troubles == []
 
 
+def test_keys_that_come_before_the_script_are_not_lost(
+    server: Server, dataset: Dataset, open_as: Callable[..., Any]
+) -> None:
+    add_subject(server, dataset, "store")
+    add_waiting(server, 2)
+    page = open_as("reviewer", f"/datasets/{dataset.id}/redactions")
+
+    def later(route: Any) -> None:
+        page.keyboard.press("r")  # while the script is on its way
+        page.keyboard.press("r")
+        route.continue_()
+
+    page.route("**/redactions/review.js*", later)
+    page.reload()
+    page.wait_for_url("**image=2")
+    with server.tools.sessions() as session:
+        assert session.get_one(Image, 1).state == "rejected"
+
+
 def add_waiting(server: Server, number: int) -> None:
     vault = server.tools.vault
     with server.tools.transaction() as session:
