@@ -1,7 +1,7 @@
 """Merkle trees: the hashes of RFC 6962, proofs and their checks after RFC 9162, section 2.1.
 
-Bytes in, bytes out. A node is named by its level (0 for leaves) and its index on that level; it
-stands for the ``2**level`` entries from ``index << level`` on. What computes proofs asks a
+Bytes in, bytes out. A node is named by its level (0 for leaves) and its number on that level; it
+stands for the ``2**level`` entries from ``number << level`` on. What computes proofs asks a
 ``Source`` for nodes, so that it does not matter whether they are stored or computed.
 """
 
@@ -15,14 +15,14 @@ from annotator.core.errors import InvalidInput, Tampered
 HASH_BYTES = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
-Source = Callable[[int, int], bytes]  # level and index of a whole node to its hash
+Source = Callable[[int, int], bytes]  # level and number of a whole node to its hash
 
 
 class Node(NamedTuple):
     """One whole node: all of its ``2**level`` entries are in the tree."""
 
     level: int
-    index: int
+    number: int
     hash: bytes
 
 
@@ -93,8 +93,8 @@ def compute_root(leaves: Iterable[bytes]) -> bytes:
 def source_of(leaves: Sequence[bytes]) -> Source:
     """A source of nodes over leaf hashes in memory."""
 
-    def node(level: int, index: int) -> bytes:
-        start = index << level
+    def node(level: int, number: int) -> bytes:
+        start = number << level
         return compute_root(leaves[start : start + (1 << level)])
 
     return node

@@ -76,7 +76,7 @@ def test_a_frontier_knows_the_root_of_every_size() -> None:
         frontier = merkle.Frontier(frontier.size, frontier.data)  # stored and read again
         nodes = frontier.append(leaf)
         for node in nodes:
-            start = node.index << node.level
+            start = node.number << node.level
             assert node.hash == slow_root(LEAVES[start : start + (1 << node.level)])
         assert len(nodes) == (size ^ (size + 1)).bit_length()
 
