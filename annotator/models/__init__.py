@@ -12,6 +12,7 @@ from annotator.models.consent import (
 from annotator.models.datasets import Dataset
 from annotator.models.exports import BALANCES, TIERS, Export, ExportItem
 from annotator.models.images import IMAGE_STATES, Face, Image
+from annotator.models.invitations import INVITATION_KINDS, Invitation
 from annotator.models.labelling import FLAGS, MODES, Annotation, Lease, Place, Review, Skip, Task
 from annotator.models.learning import (
     MODEL_STATES,
@@ -30,6 +31,7 @@ __all__ = [
     "EXPRESSIONS",
     "FLAGS",
     "IMAGE_STATES",
+    "INVITATION_KINDS",
     "JOB_STATES",
     "MODEL_STATES",
     "MODES",
@@ -49,6 +51,7 @@ __all__ = [
     "Face",
     "Image",
     "Installation",
+    "Invitation",
     "Job",
     "Lease",
     "Membership",
