@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.emotions import EMOTION_NAMES
 from annotator.core.errors import Cancelled, Conflict, KeyDestroyed, NotFound, Tampered
+from annotator.domain import audit
 from annotator.domain.ports import Grouping, Guess, Lesson
 
 
@@ -246,7 +247,8 @@ class FakeWork:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
+        info = {audit.VAULT: lambda: self.tools.vault}
+        with Session(self.engine, expire_on_commit=False, info=info) as session:
             yield session
             session.commit()
             bury(session, self.tools.vault)

@@ -21,7 +21,7 @@ from annotator.bootstrap.queue import CeleryQueue
 from annotator.core.config import Settings
 from annotator.core.db import GAP_SECONDS, open_engine
 from annotator.core.errors import AnnotatorError
-from annotator.domain import ports
+from annotator.domain import audit, ports
 from annotator.vault import open_vault
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ class Toolbox:
         When a session commits, workers are woken for the jobs that it wrote down, and the blobs
         that nothing points to any more are deleted.
         """
-        maker = sessionmaker(self.engine, expire_on_commit=False)
+        info = {audit.VAULT: lambda: self.vault}  # the log names people through it
+        maker = sessionmaker(self.engine, expire_on_commit=False, info=info)
         event.listen(maker, "after_commit", self._after_commit)
         event.listen(maker, "after_rollback", _forget)
         return maker

@@ -123,7 +123,7 @@ def write_copy(
         KeyDestroyed: they withdrew everything, so there is nothing to copy.
     """
     person = _describe_person(session, vault, subject)
-    audit.append(session, action="subject.copied", actor=actor, subject=subject.id)
+    audit.append(session, action="subject.copied", actor=actor, subject=subject)
     session.flush()
     entries = _entries(session, vault, subject, {"person.json": person, "receipt.json": receipt})
     archive = zip_stream(entries, listing=Listing(), closing=list)

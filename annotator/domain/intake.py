@@ -54,7 +54,7 @@ def receive_image(
     """
     if subject.dataset_id != dataset.id:
         raise NotFound("There is no such person in this dataset.")
-    event = consent.require(session, subject=subject, purpose="store")
+    consent.require(session, subject=subject, purpose="store")
     imaging.sniff(data[:HEAD_BYTES])
     fingerprint = vault.blind_index(f"upload-{dataset.id}", hashlib.sha256(data).digest())
     known = session.scalar(
@@ -84,9 +84,8 @@ def receive_image(
         session,
         action="image.received",
         actor=actor or audit.actor_of(by),
-        image=image.id,
-        subject=subject.id,
-        consent=event.id,
+        subject=subject,
+        dataset=dataset.id,
     )
     return image, True
 

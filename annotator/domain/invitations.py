@@ -126,8 +126,7 @@ def revoke_invitation(session: Session, *, invitation: Invitation, by: int | Non
         session,
         action="invitation.revoked",
         actor=actor_of(by),
-        invitation=invitation.id,
-        subject=invitation.subject_id,
+        subject=invitation.subject,
     )
 
 
@@ -183,8 +182,7 @@ def _write(
         session,
         action="invitation.created",
         actor=actor_of(by),
-        invitation=invitation.id,
-        subject=subject.id,
+        subject=subject,
         kind=kind,
     )
     return invitation

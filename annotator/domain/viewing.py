@@ -102,7 +102,7 @@ def count_views(session: Session, *, user: User, dataset_id: int, faces: int, pa
 
 def count_own_views(session: Session, *, subject: Subject, faces: int) -> None:
     """Writes into the log that a person was shown their own pictures."""
-    audit.append(session, action="faces.shown", actor="subject", subject=subject.id, faces=faces)
+    audit.append(session, action="faces.shown", actor="subject", subject=subject, faces=faces)
 
 
 def _was_lent(session: Session, face: Face, user: User) -> bool:

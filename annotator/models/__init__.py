@@ -10,6 +10,7 @@ from annotator.models.consent import (
     Subject,
 )
 from annotator.models.datasets import Dataset
+from annotator.models.evidence import AuditEntry, AuditHead, AuditNode, AuditSalt, Checkpoint
 from annotator.models.exports import BALANCES, TIERS, Export, ExportItem
 from annotator.models.images import IMAGE_STATES, Face, Image
 from annotator.models.invitations import INVITATION_KINDS, Invitation
@@ -22,7 +23,7 @@ from annotator.models.learning import (
     Prediction,
     TrainingRun,
 )
-from annotator.models.operations import CONTEXTS, JOB_STATES, AuditEntry, Installation, Job
+from annotator.models.operations import CONTEXTS, JOB_STATES, Installation, Job
 
 __all__ = [
     "BALANCES",
@@ -41,7 +42,11 @@ __all__ = [
     "Annotation",
     "ApiToken",
     "AuditEntry",
+    "AuditHead",
+    "AuditNode",
+    "AuditSalt",
     "BrowserSession",
+    "Checkpoint",
     "ClusterMember",
     "ClusterRun",
     "ConsentEvent",

@@ -1,9 +1,9 @@
-"""The installation itself, its jobs, and its log."""
+"""The installation itself and its jobs."""
 
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from annotator.core.db import Base, Created, Key
@@ -45,16 +45,3 @@ class Job(Base):
     started_at: Mapped[dt.datetime | None]
     heartbeat_at: Mapped[dt.datetime | None]
     finished_at: Mapped[dt.datetime | None]
-
-
-class AuditEntry(Base):
-    """One thing that happened, without personal data; ``leaf`` is its RFC 6962 leaf hash."""
-
-    __tablename__ = "audit_entries"
-
-    id: Mapped[Key]
-    at: Mapped[dt.datetime]
-    action: Mapped[str] = mapped_column(String(48), index=True)
-    actor: Mapped[str] = mapped_column(String(32))  # user-7, worker, cli
-    details: Mapped[dict[str, Any]]
-    leaf: Mapped[bytes] = mapped_column(LargeBinary(32))

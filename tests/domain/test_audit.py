@@ -65,7 +65,7 @@ def test_the_leaf_is_that_of_rfc_6962(session: Session, engine: Engine) -> None:
         entry = later.scalars(select(AuditEntry)).one()
     canonical = (
         f'{{"action":"thing.done","actor":"user-7","at":"{entry.at.isoformat()}",'
-        '"details":{"a":["z","ä"],"b":2,"text":null}}'
+        '"details":{"a":["z","ä"],"b":2,"text":null},"index":0}'
     )
     assert entry.leaf == hashlib.sha256(b"\0" + canonical.encode()).digest()
 

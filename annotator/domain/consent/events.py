@@ -68,7 +68,7 @@ def record_consent(
         session,
         action="consent.given",
         actor=audit.actor_of(by),
-        subject=subject.id,
+        subject=subject,
         purposes=chosen,
         notice=notice.id,
     )
@@ -96,7 +96,7 @@ def withdraw_purposes(
         session,
         action="consent.withdrawn",
         actor=audit.actor_of(by),
-        subject=subject.id,
+        subject=subject,
         purposes=chosen,
     )
 

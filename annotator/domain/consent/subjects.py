@@ -61,8 +61,9 @@ def create_subject(
             setattr(subject, column, sealed)
     session.add(subject)
     session.flush()
+    audit.entrust(session, vault=vault)
     actor = audit.actor_of(by)
-    audit.append(session, action="subject.created", actor=actor, subject=subject.id)
+    audit.append(session, action="subject.created", actor=actor, subject=subject)
     return subject
 
 
@@ -121,7 +122,7 @@ def open_contact(session: Session, *, vault: Vault, subject: Subject, by: int) -
         read("sealed_contact", subject.sealed_contact),
     )
     actor = audit.actor_of(by)
-    audit.append(session, action="subject.contact_opened", actor=actor, subject=subject.id)
+    audit.append(session, action="subject.contact_opened", actor=actor, subject=subject)
     return found
 
 

@@ -74,7 +74,7 @@ def withdraw_subject(session: Session, *, subject: Subject, by: User | None) -> 
         session,
         action="subject.erased",
         actor=audit.actor_of(by.id if by else None),
-        subject=subject.id,
+        subject=subject,
         images=consequences.images,
         votes=consequences.votes,
     )
@@ -185,7 +185,7 @@ def _mark(
                 action="export.closed",
                 actor=actor,
                 export=export.id,
-                subject=subject.id,
+                subject=subject,
             )
         if export.sealed_blob is not None:
             blobs.append(export.sealed_blob)
@@ -194,7 +194,7 @@ def _mark(
         if model.withdrawn_at is None:
             model.withdrawn_at = moment
             audit.append(
-                session, action="model.marked", actor=actor, model=model.id, subject=subject.id
+                session, action="model.marked", actor=actor, model=model.id, subject=subject
             )
     session.flush()
     return blobs

@@ -155,8 +155,8 @@ def review(session: Session, *, user: User, task_id: int, label: str, comment: s
         session,
         action="review.added",
         actor=audit.actor_of(user.id),
-        task=task.id,
-        review=decision.id,
+        subject=task.face.subject,
+        dataset=task.dataset_id,
         label=label,
     )
     return decision

@@ -66,7 +66,9 @@ def approve(
     else:
         raise InvalidInput("Choose the face of the subject, or draw a box around it.")
     image.state = "approved"
-    audit.append(session, action="redaction.approved", actor=audit.actor_of(by), image=image.id)
+    audit.append(
+        session, action="redaction.approved", actor=audit.actor_of(by), subject=image.subject
+    )
     return jobs.enqueue(
         session,
         kind="redact",
@@ -81,7 +83,9 @@ def reject(session: Session, *, image: Image, by: int) -> None:
     drop_original(session, image=image)
     image.state, image.error = "rejected", "A reviewer rejected this picture."
     image.detections = None
-    audit.append(session, action="redaction.rejected", actor=audit.actor_of(by), image=image.id)
+    audit.append(
+        session, action="redaction.rejected", actor=audit.actor_of(by), subject=image.subject
+    )
 
 
 def open_waiting(session: Session, *, vault: Vault, image: Image) -> bytes:

@@ -25,7 +25,7 @@ def accept(session: Session, *, image: Image, rendition: Rendition, actor: str) 
     )
     session.add(face)
     session.flush()
-    audit.append(session, action="image.redacted", actor=actor, image=image.id, face=face.id)
+    audit.append(session, action="image.redacted", actor=actor, subject=image.subject)
     return face
 
 

@@ -1,6 +1,7 @@
 """Which models there are, which one makes the pre-labels, and how that changes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -119,8 +120,8 @@ def promote(
         )
     _make_current(session, model)
     model.promoted_at, model.promoted_by = now(), by.id if by else None
-    details = {} if verdict.passed else {"override": reason}
     actor = audit.actor_of(model.promoted_by)
+    details: dict[str, Any] = {} if verdict.passed else {"override": reason}
     audit.append(session, action="model.promoted", actor=actor, model=model.id, **details)
     _predict_everywhere(session, by)
     return model

@@ -1,0 +1,55 @@
+"""The log: what happened, as an RFC 6962 tree, so that no entry can be changed unnoticed."""
+
+from annotator.domain.audit.checkpoints import (
+    newest_checkpoint,
+    origin_of,
+    read_note,
+    sign_checkpoint,
+    verifier_of,
+)
+from annotator.domain.audit.entries import (
+    VAULT,
+    actor_of,
+    append,
+    canonical,
+    commit_to,
+    describe,
+    entrust,
+    find_about,
+    list_actions,
+    list_entries,
+    open_salt,
+    place_entries,
+)
+from annotator.domain.audit.tree import (
+    Head,
+    prove_consistency,
+    prove_inclusion,
+    read_head,
+    root_at,
+)
+
+__all__ = [
+    "VAULT",
+    "Head",
+    "actor_of",
+    "append",
+    "canonical",
+    "commit_to",
+    "describe",
+    "entrust",
+    "find_about",
+    "list_actions",
+    "list_entries",
+    "newest_checkpoint",
+    "open_salt",
+    "origin_of",
+    "place_entries",
+    "prove_consistency",
+    "prove_inclusion",
+    "read_head",
+    "read_note",
+    "root_at",
+    "sign_checkpoint",
+    "verifier_of",
+]
