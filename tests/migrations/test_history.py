@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from annotator.core import migrate
 from annotator.core.db import open_engine
 from annotator.core.errors import Conflict
-from annotator.models import Dataset, Invitation, Subject
+from annotator.models import Dataset, Subject
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -67,21 +67,3 @@ def test_a_newer_database_is_refused(engine: Engine) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(Conflict, match="newer version"):
         migrate.upgrade(engine)
-
-
-def test_links_join_people_who_are_there_already(engine: Engine) -> None:
-    migrate.upgrade(engine, "0001")
-    with Session(engine) as session:
-        dataset = Dataset(name="Pilot")
-        session.add(dataset)
-        session.flush()
-        session.add(Subject(uid="u", dataset_id=dataset.id, code="P-1", wrapped_key=b"k"))
-        session.commit()
-    migrate.upgrade(engine, "0005")
-    with Session(engine) as session:
-        person = session.query(Subject).one()
-        session.add(Invitation(subject_id=person.id, kind="own", digest=b"d" * 32))
-        session.commit()
-        assert session.query(Invitation).one().subject.code == "P-1"
-    migrate.downgrade(engine, "0001")
-    assert "invitations" not in inspect(engine).get_table_names()
