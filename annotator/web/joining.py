@@ -32,6 +32,7 @@ class Answer:
         purposes: what they ticked.
         name: the name they typed.
         age: ``adult``, ``minor`` or nothing yet.
+        majority: when a minor turns 18, as sent by the browser: ``2031-05-03``.
         guardian: the name of the parent or guardian of a minor.
         agreed: whether the guardian ticked that they agree.
         assent: whether the minor ticked that they want it, too.
@@ -41,6 +42,7 @@ class Answer:
     purposes: list[str] = field(default_factory=list)
     name: str = ""
     age: str = ""
+    majority: str = ""
     guardian: str = ""
     agreed: bool = False
     assent: bool = False
@@ -54,6 +56,7 @@ class Answer:
             purposes=[name for name in PURPOSES if name in form.getlist("purposes")],
             name=form.get("name", "").strip()[:LONGEST_NAME],
             age=form.get("age", ""),
+            majority=form.get("majority", "").strip(),
             guardian=form.get("guardian", "").strip()[:LONGEST_NAME],
             agreed="agreed" in form,
             assent="assent" in form,
@@ -80,7 +83,19 @@ class Answer:
             self._look_at_guardian()
         return not self.errors
 
+    @property
+    def majority_at(self) -> dt.datetime | None:
+        """The day from which a minor speaks for themselves; ``None`` when it is no date."""
+        try:
+            day = dt.date.fromisoformat(self.majority)
+        except ValueError:
+            return None
+        return dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
+
     def _look_at_guardian(self) -> None:
+        turns = self.majority_at
+        if turns is None or not now() < turns <= now() + dt.timedelta(days=366 * 18):
+            self.errors["majority"] = gettext("Please give the day on which you turn 18.")
         if not self.guardian:
             self.errors["guardian"] = gettext("A parent or guardian must type their name.")
         if not self.agreed:
@@ -137,7 +152,7 @@ def _ask(invitation: Invitation, said: Answer) -> str:
     return page(
         "joining/ask.html",
         dataset=dataset,
-        notice=_notice(invitation),
+        told=_notice(invitation),
         said=said,
         ends=_end(),
         nonce=request.form.get("nonce", "")[:NONCE] or secrets.token_hex(NONCE // 2),

@@ -1,18 +1,32 @@
 """A person's own page: what is held of them, for what, who got it, and how to end it."""
 
+import base64
+import json
+import logging
+from typing import Any
+
 import segno
 from flask import Blueprint, Response, flash, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from annotator.core.errors import NotFound
-from annotator.domain import consent, datasets, disclosure, erasure, invitations, viewing
+from annotator.core.errors import AnnotatorError, NotFound
+from annotator.domain import (
+    consent,
+    datasets,
+    disclosure,
+    erasure,
+    invitations,
+    receipts,
+    viewing,
+)
 from annotator.models import PURPOSES, Subject
 from annotator.web.languages import gettext
 from annotator.web.links import by_link, keep_private, open_link, outside
 from annotator.web.rendering import page
-from annotator.web.transaction import db, toolbox
+from annotator.web.transaction import commit_early, db, toolbox
 
+log = logging.getLogger(__name__)
 blueprint = Blueprint("own", __name__)
 keep_private(blueprint)
 PAGE = 24  # pictures
@@ -83,14 +97,47 @@ def picture(secret: str, image_id: int, part: str) -> ResponseReturnValue:
     return Response(data, mimetype="image/png")
 
 
+@blueprint.get("/me/<secret>/receipt")
+@by_link()
+def receipt(secret: str) -> ResponseReturnValue:
+    """What they agreed to, on one page to print, and how to check that it is in the log."""
+    subject = _subject(secret, writing=True)
+    proof = receipts.make_receipt(db(), vault=toolbox().vault, subject=subject)
+    given = consent.given_purposes(db(), subject=subject)
+    return _page("receipt", secret, subject, given=given, proof=proof)
+
+
+@blueprint.get("/me/<secret>/receipt.json")
+@by_link()
+def proof(secret: str) -> ResponseReturnValue:
+    """The receipt for a program: the log's entries and the way from each to the signed root."""
+    subject = _subject(secret, writing=True)
+    told = receipts.make_receipt(db(), vault=toolbox().vault, subject=subject)
+    return _download(told, "receipt.json", "application/json")
+
+
+@blueprint.get("/me/<secret>/record.jsonld")
+@by_link()
+def record(secret: str) -> ResponseReturnValue:
+    """The consent record as JSON-LD."""
+    subject = _subject(secret)
+    told = consent.describe_record(db(), vault=toolbox().vault, subject=subject)
+    return _download(told, "consent.jsonld", "application/ld+json")
+
+
 @blueprint.post("/me/<secret>/copy")
 @by_link()
 @by_link(COPIES)
 def copy(secret: str) -> ResponseReturnValue:
     """Everything that is held of them, as a ZIP that is written while it is read."""
     subject = _subject(secret)
+    vault = toolbox().vault
     pieces = disclosure.write_copy(
-        db(), vault=toolbox().vault, subject=subject, receipt={}, actor=invitations.SUBJECT
+        db(),
+        vault=vault,
+        subject=subject,
+        receipt=receipts.make_receipt(db(), vault=vault, subject=subject),
+        actor=invitations.SUBJECT,
     )
     return Response(
         stream_with_context(pieces),
@@ -120,9 +167,15 @@ def withdraw(secret: str) -> ResponseReturnValue:
     chosen = _purposes(request.form.get("purpose", EVERYTHING))
     if subject.withdrawn_at is not None:
         return redirect(url_for(".show", secret=secret), 303)
-    done = erasure.withdraw_purposes(db(), subject=subject, purposes=chosen, by=None)
+    opened = receipts.open_salt(db(), vault=toolbox().vault, subject=subject)
+    done = erasure.withdraw_purposes(
+        db(), subject=subject, purposes=chosen, by=None, actor=invitations.SUBJECT
+    )
     if done.consequences.everything:
-        return _page("erased", secret, subject, told=done.consequences)
+        commit_early()
+        return _page(
+            "erased", secret, subject, told=done.consequences, proof=_prove_erasure(opened)
+        )
     flash(gettext("Done. It counts from this moment."), "success")
     return redirect(url_for(".show", secret=secret), 303)
 
@@ -136,8 +189,30 @@ def draw_code(address: str) -> Markup:
     )
 
 
-def _subject(secret: str) -> Subject:
-    return open_link(secret, "own").subject
+def _subject(secret: str, *, writing: bool | None = None) -> Subject:
+    return open_link(secret, "own", writing=writing).subject
+
+
+def _prove_erasure(opened: receipts.OpenedSalt) -> str | None:
+    """The proof as an address that holds it; ``None`` when it cannot be made, which undoes nothing.
+
+    It is in the page and nowhere else: the salt in it would tie the log to the person again.
+    """
+    try:
+        told = receipts.make_erasure_receipt(db(), vault=toolbox().vault, opened=opened)
+    except AnnotatorError:
+        log.exception("the proof of an erasure could not be made")
+        return None
+    return "data:application/json;base64," + base64.b64encode(_text(told)).decode()
+
+
+def _download(told: dict[str, Any], name: str, kind: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(_text(told), mimetype=kind, headers=headers)
+
+
+def _text(told: dict[str, Any]) -> bytes:
+    return json.dumps(told, ensure_ascii=False, indent=2).encode()
 
 
 def _purposes(purpose: str) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class Booth {
     const count = this.part("count");
     this.part("later").disabled = true;
     count.hidden = false;
-    for (const number of [this.words.three, this.words.two, this.words.one]) {
+    for (const number of [3, 2, 1]) {
       count.textContent = number;
       await pause(SECOND_MS);
     }
