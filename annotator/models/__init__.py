@@ -2,11 +2,15 @@
 
 from annotator.models.accounts import ROLES, ApiToken, BrowserSession, Membership, User
 from annotator.models.consent import (
+    ASSENTS,
     EVENT_KINDS,
     EXPRESSIONS,
+    PARTIES,
     PURPOSES,
     ConsentEvent,
+    ConsentStatement,
     Notice,
+    Renewal,
     Subject,
 )
 from annotator.models.datasets import Dataset
@@ -24,6 +28,7 @@ from annotator.models.learning import (
 from annotator.models.operations import CONTEXTS, JOB_STATES, AuditEntry, Installation, Job
 
 __all__ = [
+    "ASSENTS",
     "BALANCES",
     "CONTEXTS",
     "EVENT_KINDS",
@@ -33,6 +38,7 @@ __all__ = [
     "JOB_STATES",
     "MODEL_STATES",
     "MODES",
+    "PARTIES",
     "PURPOSES",
     "ROLES",
     "TIERS",
@@ -43,6 +49,7 @@ __all__ = [
     "ClusterMember",
     "ClusterRun",
     "ConsentEvent",
+    "ConsentStatement",
     "Dataset",
     "Export",
     "ExportItem",
@@ -56,6 +63,7 @@ __all__ = [
     "Notice",
     "Place",
     "Prediction",
+    "Renewal",
     "Review",
     "Skip",
     "Subject",
