@@ -37,6 +37,7 @@ README = """\
 This is a copy of everything that is held of you.
 
 person.json     who you are to us: your code, and the name and contact that you gave
+consent.jsonld  your consent as a record that other programs can read (ISO/IEC TS 27560, DPV)
 consents.json   what you agreed to and took back, and when; every event
 notices/        the exact texts that you were told
 receipt.json    the proof that your consent is in our log; check it without us with the public key
@@ -136,6 +137,7 @@ def _entries(
     yield "README.txt", README.encode()
     tables = {
         **ready,
+        "consent.jsonld": consent.describe_record(session, vault=vault, subject=subject),
         "consents.json": [_event(event) for event in subject.events],
         "pictures.json": _states(session, subject),
         "votes.json": _votes(session, subject),

@@ -2,11 +2,15 @@
 
 from annotator.models.accounts import ROLES, ApiToken, BrowserSession, Membership, User
 from annotator.models.consent import (
+    ASSENTS,
     EVENT_KINDS,
     EXPRESSIONS,
+    PARTIES,
     PURPOSES,
     ConsentEvent,
+    ConsentStatement,
     Notice,
+    Renewal,
     Subject,
 )
 from annotator.models.datasets import Dataset
@@ -26,6 +30,7 @@ from annotator.models.learning import (
 from annotator.models.operations import CONTEXTS, JOB_STATES, Installation, Job
 
 __all__ = [
+    "ASSENTS",
     "BALANCES",
     "CONTEXTS",
     "EVENT_KINDS",
@@ -36,6 +41,7 @@ __all__ = [
     "JOB_STATES",
     "MODEL_STATES",
     "MODES",
+    "PARTIES",
     "PURPOSES",
     "ROLES",
     "TIERS",
@@ -50,6 +56,7 @@ __all__ = [
     "ClusterMember",
     "ClusterRun",
     "ConsentEvent",
+    "ConsentStatement",
     "Dataset",
     "Export",
     "ExportItem",
@@ -64,6 +71,7 @@ __all__ = [
     "Notice",
     "Place",
     "Prediction",
+    "Renewal",
     "Review",
     "Skip",
     "Subject",

@@ -9,10 +9,10 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 
 from annotator.core.db import now
-from annotator.core.errors import Conflict, NotFound
+from annotator.core.errors import NotFound
 from annotator.domain import consent, datasets, invitations
-from annotator.models import PURPOSES, Invitation, Notice
-from annotator.web.languages import SOURCE, gettext, language
+from annotator.models import PURPOSES, Invitation, Notice, Subject
+from annotator.web.languages import gettext, language
 from annotator.web.links import by_link, fail, keep_private, open_link
 from annotator.web.rendering import page
 from annotator.web.transaction import db, toolbox
@@ -62,7 +62,7 @@ class Answer:
             assent="assent" in form,
         )
 
-    def is_whole(self, notice: Notice) -> bool:
+    def is_whole(self, notice: Notice, subject: Subject) -> bool:
         """Looks at every field and says what is missing, in the order of the page."""
         if not self.purposes:
             self.errors["purposes"] = gettext(
@@ -79,6 +79,11 @@ class Answer:
             self.errors["name"] = gettext("Please type your name.")
         if self.age not in {"adult", "minor"}:
             self.errors["age"] = gettext("Please choose one.")
+        if self.age == "adult" and subject.majority_at and subject.majority_at > now():
+            self.errors["age"] = gettext(
+                "You are recorded as younger than 18. If that is wrong, please tell the people "
+                "who invited you."
+            )
         if self.age == "minor":
             self._look_at_guardian()
         return not self.errors
@@ -126,7 +131,7 @@ def answer(secret: str) -> ResponseReturnValue:
     notice, said = _notice(invitation), Answer.sent()
     if request.form.get("notice") != str(notice.id):
         said.errors["notice"] = gettext("The text has changed meanwhile. Please read it again.")
-    if not said.is_whole(notice):
+    if not said.is_whole(notice, invitation.subject):
         return _ask(invitation, said), 422
     _record(invitation, notice, said)
     invitations.answer_invitation(db(), vault=toolbox().vault, invitation=invitation, own=own)
@@ -160,26 +165,43 @@ def _ask(invitation: Invitation, said: Answer) -> str:
 
 
 def _notice(invitation: Invitation) -> Notice:
-    """What this person is told: in their language if there is a notice in it, else in English.
+    """What this person is told: in their language if there is a notice in it.
 
     Raises:
         Conflict: there is none yet.
     """
     dataset = datasets.get_dataset(db(), dataset_id=invitation.subject.dataset_id)
-    try:
-        return consent.current_notice(db(), dataset=dataset, locale=language())
-    except Conflict:
-        return consent.current_notice(db(), dataset=dataset, locale=SOURCE)
+    return consent.current_notice(db(), dataset=dataset, locale=language())
 
 
 def _record(invitation: Invitation, notice: Notice, said: Answer) -> None:
+    subject, vault = invitation.subject, toolbox().vault
+    minor = said.age == "minor"
+    if minor:
+        consent.set_guardian(
+            db(),
+            vault=vault,
+            subject=subject,
+            majority_at=said.majority_at,
+            name=said.guardian,
+            actor=invitations.SUBJECT,
+        )
     consent.record_consent(
         db(),
-        subject=invitation.subject,
+        vault=vault,
+        subject=subject,
         purposes=said.purposes,
         notice=notice,
         expression="ticked",
         expires_at=_end(),
+        statement=consent.Statement(
+            party="guardian" if minor else "subject",
+            assent="given" if minor else None,
+            name=said.guardian if minor else said.name,
+            note=f"Signed by the minor: {said.name}" if minor else "",
+            locale=notice.locale,
+        ),
+        actor=invitations.SUBJECT,
     )
 
 

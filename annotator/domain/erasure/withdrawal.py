@@ -77,8 +77,13 @@ def withdraw_subject(
     epoch = subject.key_epoch or 1
     subject.wrapped_key = subject.key_epoch = subject.key_version = None
     subject.sealed_name = subject.sealed_contact = subject.group = None
+    subject.sealed_guardian_name = subject.sealed_guardian_contact = subject.majority_at = None
     subject.withdrawn_at = now()
-    blobs = [*_delete_faces(session, subject), *_mark(session, subject, consequences, actor)]
+    blobs = [
+        *_delete_faces(session, subject),
+        *consent.forget_statements(session, subject=subject),
+        *_mark(session, subject, consequences, actor),
+    ]
     session.info.setdefault("dead_blobs", []).extend(blobs)
     audit.append(
         session,
