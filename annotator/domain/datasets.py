@@ -12,6 +12,8 @@ from annotator.models import Dataset, Image, Membership, Subject, Task, User
 
 MAX_VOTES = 10
 MAX_NAME = 120
+MOST_DAYS = 3660  # that pictures are kept
+MOST_GRACE = 365  # days
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ def create_dataset(
     blind_share: float = 0.15,
     prelabel_threshold: float = 0.5,
     approve_alone: bool = True,
+    retention_days: int | None = None,
+    grace_days: int = 30,
     seed: int | None = None,
 ) -> Dataset:
     """Makes a dataset; its maker becomes a member.
@@ -50,6 +54,7 @@ def create_dataset(
         raise InvalidInput(f"Votes per face must be 1 to {MAX_VOTES}.")
     if not (0 <= blind_share <= 1 and 0 <= prelabel_threshold <= 1):
         raise InvalidInput("Shares and probabilities lie between 0 and 1.")
+    _check_days(retention_days, grace_days)
     if session.scalar(select(Dataset.id).where(Dataset.name == name)) is not None:
         raise Conflict(f"There is a dataset '{name}' already.")
     dataset = Dataset(
@@ -59,6 +64,8 @@ def create_dataset(
         blind_share=blind_share,
         prelabel_threshold=prelabel_threshold,
         approve_alone=approve_alone,
+        retention_days=retention_days,
+        grace_days=grace_days,
         seed=secrets.randbelow(2**31) if seed is None else seed,
         created_by=created_by.id if created_by else None,
     )
@@ -69,6 +76,40 @@ def create_dataset(
     actor = audit.actor_of(dataset.created_by)
     audit.append(session, action="dataset.created", actor=actor, dataset=dataset.id)
     return dataset
+
+
+def set_retention(
+    session: Session,
+    *,
+    dataset: Dataset,
+    retention_days: int | None,
+    grace_days: int,
+    by: int | None = None,
+) -> None:
+    """Changes how long pictures are kept; takes effect with the next sweep.
+
+    Raises:
+        InvalidInput: a number out of its range.
+    """
+    _check_days(retention_days, grace_days)
+    dataset.retention_days, dataset.grace_days = retention_days, grace_days
+    audit.append(
+        session,
+        action="dataset.retention_set",
+        actor=audit.actor_of(by),
+        dataset=dataset.id,
+        retention_days=retention_days,
+        grace_days=grace_days,
+    )
+
+
+def _check_days(retention_days: int | None, grace_days: int) -> None:
+    if retention_days is not None and not 1 <= retention_days <= MOST_DAYS:
+        raise InvalidInput(f"Pictures are kept for 1 to {MOST_DAYS:,} days, or as long as consent.")
+    if not 0 <= grace_days <= MOST_GRACE:
+        raise InvalidInput(
+            f"Between the end of a consent and the erasure lie 0 to {MOST_GRACE} days."
+        )
 
 
 def get_dataset(session: Session, *, dataset_id: int) -> Dataset:

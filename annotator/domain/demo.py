@@ -48,10 +48,10 @@ def make_people(
     )
     for user in members:
         accounts.add_member(session, user=user, dataset=dataset, by=None)
-    text = consent.fill_notice(
+    facts = consent.fill_notice(
         organisation="The demo clinic", contact="privacy@clinic.example", years=3
     )
-    notice = consent.create_notice(session, dataset=dataset, text=text)
+    (notice,) = consent.publish_notice(session, dataset=dataset, texts={"en": facts})
     people = []
     for number in range(artist.people):
         subject = consent.create_subject(

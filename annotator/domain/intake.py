@@ -27,6 +27,7 @@ def receive_image(
     name: str = "",
     cropped: bool = False,
     by: int | None = None,
+    actor: str | None = None,
 ) -> tuple[Image, bool]:
     """Takes one picture in: asks the gate, looks at the first bytes, seals, writes the row.
 
@@ -40,6 +41,7 @@ def receive_image(
         name: the file's name, sealed, for the report.
         cropped: the picture is a face crop already.
         by: who sent it.
+        actor: who sent it, for the log, when it was no colleague.
 
     Returns:
         The row, and whether it is new: the same bytes twice are one picture.
@@ -81,7 +83,7 @@ def receive_image(
     audit.append(
         session,
         action="image.received",
-        actor=audit.actor_of(by),
+        actor=actor or audit.actor_of(by),
         subject=subject,
         dataset=dataset.id,
     )

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload
 from annotator.core.errors import Forbidden, NotFound
 from annotator.domain import accounts, audit, consent
 from annotator.domain.ports import Vault
-from annotator.models import Annotation, Face, Lease, Task, User
+from annotator.models import Annotation, Face, Image, Lease, Subject, Task, User
 
 
 def open_crop(
@@ -51,6 +51,38 @@ def open_crop(
     )
 
 
+def open_own(
+    session: Session, *, vault: Vault, subject: Subject, image: Image, part: str = "crop"
+) -> bytes | None:
+    """Opens something of one of their own pictures for the person in it.
+
+    Args:
+        session: the open transaction; it reads only.
+        vault: opens the blob.
+        subject: who looks, and whose picture it must be.
+        image: which picture.
+        part: ``crop`` (the face) or ``redacted`` (the picture with everybody else covered). What
+            was not redacted yet is shown to nobody: others may be in it.
+
+    Returns:
+        The file's bytes, or ``None`` when the picture has no such part (yet).
+
+    Raises:
+        NotFound: it is somebody else's picture.
+        ConsentMissing: the gate said no: without ``store`` nobody opens a picture.
+        KeyDestroyed: they withdrew.
+    """
+    if image.subject_id != subject.id:
+        raise NotFound("There is no such picture.")
+    consent.require(session, subject=subject, purpose="store")
+    crop = image.face.crop_blob if image.face else None
+    blob = {"crop": crop, "redacted": image.redacted_blob}[part]
+    if blob is None:
+        return None
+    key = consent.key_of(vault, subject)
+    return vault.open_blob(subject=subject.uid, key=key, blob=blob, kind=part)
+
+
 def count_views(session: Session, *, user: User, dataset_id: int, faces: int, page: str) -> None:
     """Writes into the log that a page showed a person some faces that were not lent to them.
 
@@ -66,6 +98,11 @@ def count_views(session: Session, *, user: User, dataset_id: int, faces: int, pa
         audit.append(
             session, action="faces.shown", actor=actor, dataset=dataset_id, faces=faces, page=page
         )
+
+
+def count_own_views(session: Session, *, subject: Subject, faces: int) -> None:
+    """Writes into the log that a person was shown their own pictures."""
+    audit.append(session, action="faces.shown", actor="subject", subject=subject, faces=faces)
 
 
 def _was_lent(session: Session, face: Face, user: User) -> bool:

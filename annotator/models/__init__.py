@@ -2,17 +2,22 @@
 
 from annotator.models.accounts import ROLES, ApiToken, BrowserSession, Membership, User
 from annotator.models.consent import (
+    ASSENTS,
     EVENT_KINDS,
     EXPRESSIONS,
+    PARTIES,
     PURPOSES,
     ConsentEvent,
+    ConsentStatement,
     Notice,
+    Renewal,
     Subject,
 )
 from annotator.models.datasets import Dataset
 from annotator.models.evidence import AuditEntry, AuditHead, AuditNode, AuditSalt, Checkpoint
 from annotator.models.exports import BALANCES, TIERS, Export, ExportItem
 from annotator.models.images import IMAGE_STATES, Face, Image
+from annotator.models.invitations import INVITATION_KINDS, Invitation
 from annotator.models.labelling import FLAGS, MODES, Annotation, Lease, Place, Review, Skip, Task
 from annotator.models.learning import (
     MODEL_STATES,
@@ -25,15 +30,18 @@ from annotator.models.learning import (
 from annotator.models.operations import CONTEXTS, JOB_STATES, Installation, Job
 
 __all__ = [
+    "ASSENTS",
     "BALANCES",
     "CONTEXTS",
     "EVENT_KINDS",
     "EXPRESSIONS",
     "FLAGS",
     "IMAGE_STATES",
+    "INVITATION_KINDS",
     "JOB_STATES",
     "MODEL_STATES",
     "MODES",
+    "PARTIES",
     "PURPOSES",
     "ROLES",
     "TIERS",
@@ -48,12 +56,14 @@ __all__ = [
     "ClusterMember",
     "ClusterRun",
     "ConsentEvent",
+    "ConsentStatement",
     "Dataset",
     "Export",
     "ExportItem",
     "Face",
     "Image",
     "Installation",
+    "Invitation",
     "Job",
     "Lease",
     "Membership",
@@ -61,6 +71,7 @@ __all__ = [
     "Notice",
     "Place",
     "Prediction",
+    "Renewal",
     "Review",
     "Skip",
     "Subject",

@@ -11,6 +11,7 @@ from annotator.web.discovery import find_blueprints
 from annotator.web.errors import init_errors
 from annotator.web.headers import init_headers
 from annotator.web.identity import init_identity
+from annotator.web.languages import init_languages
 from annotator.web.rendering import init_rendering
 from annotator.web.secret import read_secret
 from annotator.web.security import init_security
@@ -51,6 +52,7 @@ def create_app(toolbox: Toolbox | None = None) -> Flask:
     init_security(app)
     init_identity(app)
     init_rendering(app)
+    init_languages(app)
     init_transaction(app)
     for blueprint in find_blueprints(__name__, __path__):
         app.register_blueprint(blueprint)

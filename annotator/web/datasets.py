@@ -1,12 +1,12 @@
-"""Datasets: the list, a new one, the hub of one, its members and its notice."""
+"""Datasets: the list, a new one, the hub of one, and its members."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from wtforms import BooleanField, Field, FloatField, IntegerField, StringField, TextAreaField
-from wtforms.validators import InputRequired, Length, NumberRange, ValidationError
+from wtforms import BooleanField, FloatField, IntegerField, TextAreaField
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from annotator.core.errors import Conflict, InvalidInput
 from annotator.domain import accounts, consent, datasets, intake, jobs
@@ -18,7 +18,6 @@ from annotator.web.transaction import db
 
 blueprint = Blueprint("datasets", __name__, url_prefix="/datasets")
 PAGE = 50
-LONGEST_NOTICE = 20_000  # letters
 
 
 def _number(label: str, low: float, high: float, default: float, kind: type = FloatField) -> Any:
@@ -31,32 +30,7 @@ def _number(label: str, low: float, high: float, default: float, kind: type = Fl
     )
 
 
-class NoticeText(Form):
-    """What people are told, word for word."""
-
-    text = TextAreaField(
-        "What people are told",
-        filters=[strip],
-        validators=[
-            InputRequired("A notice needs a text."),
-            Length(max=LONGEST_NOTICE, message=f"At most {LONGEST_NOTICE:,} letters."),
-        ],
-        render_kw={"rows": 18},
-    )
-
-
-class NamedInNotice:
-    """Needed as long as the notice has a place for it."""
-
-    field_flags: ClassVar = {"required": True}
-
-    def __call__(self, form: Form, field: Field) -> None:
-        """Refuses an empty field whose place is in the text."""
-        if not field.data and "{" + field.name + "}" in (form["text"].data or ""):
-            raise ValidationError("The notice names this; please fill it in.")
-
-
-class NewDataset(NoticeText):
+class NewDataset(Form):
     """A dataset and the rules that hold for it."""
 
     name = name_field()
@@ -67,11 +41,13 @@ class NewDataset(NoticeText):
     blind_share = _number("Share of faces shown without a suggestion", 0, 1, 0.15)
     prelabel_threshold = _number("Least probability of a suggestion", 0, 1, 0.5)
     approve_alone = BooleanField("A picture with one clear face needs no approval", default=True)
-    organisation = StringField(
-        "Organisation", filters=[strip], validators=[NamedInNotice(), Length(max=200)]
+    retention_days = IntegerField(
+        "Days until pictures go",
+        validators=[Optional(), NumberRange(1, datasets.MOST_DAYS)],
     )
-    contact = StringField("Contact", filters=[strip], validators=[NamedInNotice(), Length(max=200)])
-    years = _number("Years until a consent ends", 1, consent.MAX_YEARS, 3, IntegerField)
+    grace_days = _number(
+        "Days between the end of a consent and the erasure", 0, 365, 30, IntegerField
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +84,15 @@ def index() -> ResponseReturnValue:
 @requires("curator")
 def new() -> ResponseReturnValue:
     """Asks for the rules of a new dataset."""
-    form = NewDataset()
-    form.text.data = consent.NOTICE
-    return page("datasets/new.html", form=form)
+    return page("datasets/new.html", form=NewDataset())
 
 
 @blueprint.post("")
 @requires("curator")
 def create() -> ResponseReturnValue:
-    """Makes a dataset with its first notice."""
+    """Makes a dataset; its notice comes next."""
     form = NewDataset()
-    if form.validate():
-        form.text.data = _fill(form)
-    if "{" in (form.text.data or "") and not form.errors:
-        form.text.errors = ["Replace the words in curly brackets by your own."]
-    if form.errors:
+    if not form.validate():
         return page("datasets/new.html", form=form), 422
     try:
         dataset = datasets.create_dataset(
@@ -133,14 +103,15 @@ def create() -> ResponseReturnValue:
             blind_share=form.blind_share.data,
             prelabel_threshold=form.prelabel_threshold.data,
             approve_alone=form.approve_alone.data,
+            retention_days=form.retention_days.data,
+            grace_days=form.grace_days.data,
             created_by=signed_in(),
         )
     except (Conflict, InvalidInput) as error:
         form.refuse(error, "name")
         return page("datasets/new.html", form=form), error.status
-    consent.create_notice(db(), dataset=dataset, text=form.text.data, by=signed_in().id)
-    flash("The dataset is made. Next, record the first person and what they agree to.", "success")
-    return redirect(url_for(".show", dataset_id=dataset.id), 303)
+    flash("The dataset is made. Next, write what people are told before they agree.", "success")
+    return redirect(url_for("notices.new", dataset_id=dataset.id), 303)
 
 
 @blueprint.get("/<int:dataset_id>")
@@ -164,33 +135,6 @@ def show(dataset_id: int) -> ResponseReturnValue:
         members=len(_members(dataset)),
         links=_links(dataset, user),
     )
-
-
-@blueprint.get("/<int:dataset_id>/notices/new")
-@requires("curator")
-def new_notice(dataset_id: int) -> ResponseReturnValue:
-    """Asks for the next version of the notice."""
-    dataset = current_dataset(dataset_id)
-    form = NoticeText()
-    notice = _notice(dataset)
-    form.text.data = notice.text if notice else consent.NOTICE
-    return _notice_page(dataset, form)
-
-
-@blueprint.post("/<int:dataset_id>/notices")
-@requires("curator")
-def create_notice(dataset_id: int) -> ResponseReturnValue:
-    """Writes the next version down; what people agreed to so far stays with its own."""
-    dataset = current_dataset(dataset_id)
-    form = NoticeText()
-    before = _notice(dataset)
-    if form.validate() and before is not None and before.text == form.text.data:
-        form.text.errors = ["This is the text in force; nothing would change."]
-    if form.errors:
-        return _notice_page(dataset, form), 422
-    notice = consent.create_notice(db(), dataset=dataset, text=form.text.data, by=signed_in().id)
-    flash(f"Version {notice.version} of the notice is in force for new consents.", "success")
-    return redirect(url_for(".show", dataset_id=dataset.id), 303)
 
 
 @blueprint.get("/<int:dataset_id>/members")
@@ -229,19 +173,6 @@ def remove_member(dataset_id: int, user_id: int) -> ResponseReturnValue:
     if user.id == signed_in().id and user.role != "admin":
         return redirect(url_for(".index"), 303)
     return redirect(url_for(".members", dataset_id=dataset.id), 303)
-
-
-def _notice_page(dataset: Dataset, form: NoticeText) -> str:
-    versions = consent.list_notices(db(), dataset=dataset)
-    return page("datasets/notice.html", dataset=dataset, form=form, versions=versions)
-
-
-def _fill(form: NewDataset) -> str:
-    """Puts organisation, contact and years into a text that still has their places."""
-    text = str(form.text.data).replace("\r\n", "\n")
-    for field in (form.organisation, form.contact, form.years):
-        text = text.replace("{" + field.name + "}", str(field.data))
-    return text
 
 
 def _row(dataset: Dataset) -> Row:
@@ -284,7 +215,7 @@ def _next_steps(
     stranded = intake.count_stranded(db(), dataset=dataset) if images.get("received") else 0
     waiting = images.get("review", 0)
     found = (
-        (not _notice(dataset), "Write the notice", "Nobody can consent before.", ".new_notice"),
+        (not _notice(dataset), "Write the notice", "Nobody can consent before.", "notices.new"),
         (
             not people["present"],
             "Record the first person",
@@ -330,6 +261,7 @@ def _links(dataset: Dataset, user: User) -> list[tuple[str, str]]:
         ("Upload", "intake.upload"),
         ("Pictures", "intake.pictures"),
         ("People in the pictures", "subjects.index"),
+        ("Notice", "notices.index"),
         ("Redactions", "redactions.index"),
         ("Label", "label.focus"),
         ("Sweep", "sweep.index"),

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -49,12 +50,17 @@ def init_errors(app: Flask) -> None:
     app.register_error_handler(Exception, answer)
 
 
-def answer(error: Exception) -> Response:
-    """Turns an error into a page or problem+json; logs what nobody expected."""
+def answer(error: Exception, *, as_page: Callable[[Problem], Response] | None = None) -> Response:
+    """Turns an error into a page or problem+json; logs what nobody expected.
+
+    Args:
+        error: whatever was raised.
+        as_page: makes the page, where a blueprint has one of its own.
+    """
     problem = _explain(error)
     if problem.status >= FIRST_SERVER_ERROR:
         log.error("request %s failed", request_id(), exc_info=error)
-    response = _as_json(problem) if wants_json() else _as_page(problem)
+    response = _as_json(problem) if wants_json() else (as_page or _as_page)(problem)
     response.status_code = problem.status
     if isinstance(error, HTTPException):
         for name, value in error.get_headers():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar, cast
 
-from flask import Flask, current_app, g, redirect, request, url_for
+from flask import Flask, Response, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_limiter import Limiter
 from flask_login import current_user
@@ -50,7 +50,11 @@ limiter = Limiter(key_func=_caller, storage_uri="memory://", strategy="moving-wi
 
 
 def limited(
-    limit: str, *, key: Callable[[], str] = _caller, methods: Sequence[str] = ("POST",)
+    limit: str,
+    *,
+    key: Callable[[], str] = _caller,
+    methods: Sequence[str] = ("POST",),
+    counts: Callable[[Response], bool] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Limits how often a view may be called.
 
@@ -58,8 +62,9 @@ def limited(
         limit: such as ``10 per minute``.
         key: whose calls are counted together; by default one person's.
         methods: the HTTP methods that count.
+        counts: which answers count; every call when omitted.
     """
-    decorator = limiter.limit(limit, key_func=key, methods=list(methods))
+    decorator = limiter.limit(limit, key_func=key, methods=list(methods), deduct_when=counts)
     return cast("Callable[[Callable[P, R]], Callable[P, R]]", decorator)
 
 
@@ -129,6 +134,8 @@ def init_security(app: Flask) -> None:
     """Guards every request: who is it, did they mean it, may they."""
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False  # _guard checks, because tokens are exempt
     app.config["WTF_CSRF_TIME_LIMIT"] = None  # as long as the session
+    # Pages behind a person's own link send no Referer; Sec-Fetch-Site says the same, and better.
+    app.config["WTF_CSRF_SSL_STRICT"] = False
     csrf.init_app(app)
     app.before_request(_guard)
     limiter.init_app(app)
@@ -152,6 +159,8 @@ def _guard() -> ResponseReturnValue | None:
         raise Forbidden(f"This needs the role {access.role}; yours is {g.user.role}.")
     if request.method not in SAFE_METHODS and not by_token:
         csrf.protect()
+        if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+            raise Forbidden("This form was sent from another site; open it here and send it again.")
     return None
 
 

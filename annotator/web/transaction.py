@@ -48,6 +48,17 @@ def db(*, writing: bool | None = None) -> Session:
     return session
 
 
+def commit_early() -> None:
+    """Commits what the request has done so far; what follows is a transaction of its own.
+
+    For what can only be told once it is true, such as the proof of an erasure. An error after
+    this takes nothing back, so nothing that may fail should follow unguarded.
+    """
+    session = reading()
+    session.commit()
+    session.info.pop("writing", None)
+
+
 def init_transaction(app: Flask) -> None:
     """Closes the transaction of every request."""
     app.after_request(_finish)

@@ -4,8 +4,22 @@ The gate denies by default. Views, jobs, exporter and trainer all ask it, and no
 past it.
 """
 
-from annotator.domain.consent.events import MAX_YEARS, record_consent, withdraw_purposes
+from annotator.domain.consent.events import (
+    MAX_YEARS,
+    expire_purposes,
+    record_consent,
+    withdraw_purposes,
+)
+from annotator.domain.consent.facts import (
+    ARTICLES,
+    Facts,
+    compose_text,
+    find_gaps,
+    starter,
+    words_in,
+)
 from annotator.domain.consent.gate import (
+    GRANTING,
     allowed,
     allowing,
     check_purposes,
@@ -13,11 +27,13 @@ from annotator.domain.consent.gate import (
     require,
 )
 from annotator.domain.consent.notices import (
-    NOTICE,
     create_notice,
     current_notice,
+    current_notices,
     fill_notice,
+    list_locales,
     list_notices,
+    publish_notice,
 )
 from annotator.domain.consent.overview import (
     Standing,
@@ -25,42 +41,88 @@ from annotator.domain.consent.overview import (
     list_standings,
     standing_of,
 )
+from annotator.domain.consent.reading import RecordedEvent, read_record
+from annotator.domain.consent.record import describe_record
+from annotator.domain.consent.renewals import (
+    Due,
+    compare_texts,
+    list_due,
+    list_renewals,
+    must_renew,
+)
+from annotator.domain.consent.statements import (
+    Evidence,
+    Statement,
+    forget_statements,
+    get_statement,
+    open_evidence,
+)
 from annotator.domain.consent.subjects import (
     create_subject,
     find_subject,
     get_subject,
     key_of,
     open_contact,
+    open_guardian,
+    set_guardian,
     suggest_codes,
 )
 from annotator.domain.consent.table import Refusal, Row, read_table, record_rows
+from annotator.domain.consent.wording import WORDS, Words
 
 __all__ = [
+    "ARTICLES",
+    "GRANTING",
     "MAX_YEARS",
-    "NOTICE",
+    "WORDS",
+    "Due",
+    "Evidence",
+    "Facts",
+    "RecordedEvent",
     "Refusal",
     "Row",
     "Standing",
+    "Statement",
+    "Words",
     "allowed",
     "allowing",
     "check_purposes",
+    "compare_texts",
+    "compose_text",
     "count_holdings",
     "create_notice",
     "create_subject",
     "current_notice",
+    "current_notices",
+    "describe_record",
+    "expire_purposes",
     "fill_notice",
+    "find_gaps",
     "find_subject",
+    "forget_statements",
+    "get_statement",
     "get_subject",
     "given_purposes",
     "key_of",
+    "list_due",
+    "list_locales",
     "list_notices",
+    "list_renewals",
     "list_standings",
+    "must_renew",
     "open_contact",
+    "open_evidence",
+    "open_guardian",
+    "publish_notice",
+    "read_record",
     "read_table",
     "record_consent",
     "record_rows",
     "require",
+    "set_guardian",
     "standing_of",
+    "starter",
     "suggest_codes",
     "withdraw_purposes",
+    "words_in",
 ]

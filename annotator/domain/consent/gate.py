@@ -2,13 +2,14 @@
 
 import datetime as dt
 from collections.abc import Iterable
+from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from annotator.core.db import now
 from annotator.core.errors import ConsentMissing, InvalidInput
-from annotator.models import PURPOSES, ConsentEvent, Subject
+from annotator.models import PURPOSES, ConsentEvent, Notice, Renewal, Subject
 
 GRANTING = ("given", "renewed")
 
@@ -38,7 +39,8 @@ def allowed(
 
     Returns:
         The consent event that allows it, or ``None``. The newest event on the purpose decides;
-        nothing is allowed without ``store``, nor after an erasure.
+        nothing is allowed without ``store``, nor after an erasure, nor by the word of somebody who
+        may not speak (any more), nor under a notice that was replaced by one that needs renewal.
     """
     at = at or now()
     if subject.withdrawn_at is not None or purpose not in PURPOSES:
@@ -103,8 +105,9 @@ def check_purposes(purposes: Iterable[str]) -> None:
 def _granting(
     session: Session, subject: Subject, purpose: str, at: dt.datetime
 ) -> ConsentEvent | None:
-    newest = session.scalar(
-        select(ConsentEvent)
+    row = session.execute(
+        select(ConsentEvent, _outdated(ConsentEvent, Subject.dataset_id, purpose, at))
+        .join(Subject, Subject.id == ConsentEvent.subject_id)
         .where(
             ConsentEvent.subject_id == subject.id,
             ConsentEvent.purpose == purpose,
@@ -112,12 +115,24 @@ def _granting(
         )
         .order_by(ConsentEvent.at.desc(), ConsentEvent.id.desc())
         .limit(1)
-    )
-    if newest is None or newest.kind not in GRANTING:
+    ).first()
+    if row is None:
+        return None
+    newest, outdated = row
+    if newest.kind not in GRANTING or outdated:
         return None
     if newest.expires_at is None or newest.expires_at <= at:
         return None
-    return newest
+    return newest if _may_speak(newest, subject.majority_at, at) else None
+
+
+def _may_speak(event: ConsentEvent, majority_at: dt.datetime | None, at: dt.datetime) -> bool:
+    """A guardian's word counts until majority, a minor's own from then on."""
+    if majority_at is None:
+        return True
+    if event.party == "guardian":
+        return at < majority_at
+    return event.at >= majority_at
 
 
 def _standing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
@@ -128,6 +143,11 @@ def _standing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
         later.at <= at,
         (later.at > event.at) | ((later.at == event.at) & (later.id > event.id)),
     )
+    speaks = or_(
+        Subject.majority_at.is_(None),
+        and_(event.party == "guardian", Subject.majority_at > at),
+        and_(event.party != "guardian", Subject.majority_at <= event.at),
+    )
     return (
         select(event.id)
         .where(
@@ -136,7 +156,24 @@ def _standing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
             event.at <= at,
             event.kind.in_(GRANTING),
             event.expires_at > at,
+            speaks,
+            ~_outdated(event, Subject.dataset_id, purpose, at),
             ~newer.exists(),
+        )
+        .exists()
+    )
+
+
+def _outdated(event: Any, dataset_id: Any, purpose: str, at: dt.datetime) -> ColumnElement[bool]:
+    """Whether a later notice asks everybody anew about this purpose."""
+    told = select(Notice.version).where(Notice.id == event.notice_id).scalar_subquery()
+    return (
+        select(Renewal.id)
+        .where(
+            Renewal.dataset_id == dataset_id,
+            Renewal.purpose == purpose,
+            Renewal.at <= at,
+            Renewal.version > func.coalesce(told, 0),
         )
         .exists()
     )

@@ -1,5 +1,6 @@
 """The people in the pictures, each with a key of their own."""
 
+import datetime as dt
 import secrets
 
 from sqlalchemy import select
@@ -20,6 +21,9 @@ def create_subject(
     name: str = "",
     contact: str = "",
     group: str | None = None,
+    majority_at: dt.datetime | None = None,
+    guardian_name: str = "",
+    guardian_contact: str = "",
     by: int | None = None,
 ) -> Subject:
     """Adds a person who may come to be in pictures, with a key of their own. No consent yet.
@@ -32,6 +36,9 @@ def create_subject(
         name: sealed; may be empty.
         contact: sealed; may be empty.
         group: a group that the person named themselves, for fairness figures.
+        majority_at: for a minor, the day from which they speak for themselves.
+        guardian_name: of whoever speaks for them; sealed; may be empty.
+        guardian_contact: likewise.
         by: who recorded it.
 
     Raises:
@@ -52,13 +59,12 @@ def create_subject(
         wrapped_key=key.wrapped,
         key_epoch=key.epoch,
         key_version=key.version,
+        majority_at=majority_at,
     )
-    for column, text in (("sealed_name", name.strip()), ("sealed_contact", contact.strip())):
-        if text:
-            sealed = vault.seal_field(
-                subject=uid, key=key, table="subjects", column=column, row=uid, text=text
-            )
-            setattr(subject, column, sealed)
+    _seal(vault, subject, sealed_name=name, sealed_contact=contact)
+    _seal(
+        vault, subject, sealed_guardian_name=guardian_name, sealed_guardian_contact=guardian_contact
+    )
     session.add(subject)
     session.flush()
     audit.entrust(session, vault=vault)
@@ -103,27 +109,87 @@ def open_contact(session: Session, *, vault: Vault, subject: Subject, by: int) -
     Raises:
         KeyDestroyed: they withdrew.
     """
-    key = key_of(vault, subject)
-
-    def read(column: str, sealed: bytes | None) -> str:
-        if sealed is None:
-            return ""
-        return vault.open_field(
-            subject=subject.uid,
-            key=key,
-            table="subjects",
-            column=column,
-            row=subject.uid,
-            sealed=sealed,
-        )
-
+    key_of(vault, subject)
     found = (
-        read("sealed_name", subject.sealed_name),
-        read("sealed_contact", subject.sealed_contact),
+        open_column(vault, subject, "sealed_name"),
+        open_column(vault, subject, "sealed_contact"),
     )
     actor = audit.actor_of(by)
     audit.append(session, action="subject.contact_opened", actor=actor, subject=subject)
     return found
+
+
+def open_guardian(session: Session, *, vault: Vault, subject: Subject, by: int) -> tuple[str, str]:
+    """Name and contact of who speaks for a person, in the clear; the log says who looked.
+
+    Raises:
+        KeyDestroyed: they withdrew.
+    """
+    key_of(vault, subject)
+    found = (
+        open_column(vault, subject, "sealed_guardian_name"),
+        open_column(vault, subject, "sealed_guardian_contact"),
+    )
+    actor = audit.actor_of(by)
+    audit.append(session, action="subject.guardian_opened", actor=actor, subject=subject)
+    return found
+
+
+def set_guardian(
+    session: Session,
+    *,
+    vault: Vault,
+    subject: Subject,
+    majority_at: dt.datetime | None,
+    name: str = "",
+    contact: str = "",
+    by: int | None = None,
+    actor: str | None = None,
+) -> None:
+    """Writes down that somebody speaks for a person, and until when; ``None``: not because of age.
+
+    Consents that a minor gave alone count no more from now on, see ``gate``; an empty name or
+    contact leaves the one that is there.
+
+    Raises:
+        KeyDestroyed: they withdrew.
+    """
+    key_of(vault, subject)
+    subject.majority_at = majority_at
+    _seal(vault, subject, sealed_guardian_name=name, sealed_guardian_contact=contact)
+    session.flush()
+    actor = actor or audit.actor_of(by)
+    audit.append(session, action="subject.guardian_set", actor=actor, subject=subject)
+
+
+def open_column(vault: Vault, subject: Subject, column: str) -> str:
+    """One sealed column of a person in the clear; empty when there is none."""
+    sealed: bytes | None = getattr(subject, column)
+    if sealed is None:
+        return ""
+    return vault.open_field(
+        subject=subject.uid,
+        key=key_of(vault, subject),
+        table="subjects",
+        column=column,
+        row=subject.uid,
+        sealed=sealed,
+    )
+
+
+def _seal(vault: Vault, subject: Subject, **columns: str) -> None:
+    key = key_of(vault, subject)
+    for column, text in columns.items():
+        if text.strip():
+            sealed = vault.seal_field(
+                subject=subject.uid,
+                key=key,
+                table="subjects",
+                column=column,
+                row=subject.uid,
+                text=text.strip(),
+            )
+            setattr(subject, column, sealed)
 
 
 def suggest_codes(session: Session, *, dataset: Dataset, text: str, limit: int = 20) -> list[str]:

@@ -52,28 +52,43 @@ class Withdrawal:
     blobs: tuple[str, ...]
 
 
-def withdraw_subject(session: Session, *, subject: Subject, by: User | None) -> Withdrawal:
+def withdraw_subject(
+    session: Session, *, subject: Subject, by: User | None, actor: str | None = None
+) -> Withdrawal:
     """Takes everything back: afterwards nothing that is left can bring the face back.
 
     The blobs' ids are left in ``session.info["dead_blobs"]`` for the door, which deletes them
     after the commit.
 
+    Args:
+        session: the open transaction.
+        subject: who withdraws.
+        by: who recorded it; ``None`` is the command line, or the person themselves.
+        actor: how the log names whoever did it; by default what ``by`` says.
+
     Raises:
         Conflict: they withdrew before.
     """
     _lock(session, subject)
+    actor = actor or audit.actor_of(by.id if by else None)
     consequences = foresee(session, subject=subject, purposes=PURPOSES)
-    consent.withdraw_purposes(session, subject=subject, purposes=PURPOSES, by=by.id if by else None)
+    number = by.id if by else None
+    consent.withdraw_purposes(session, subject=subject, purposes=PURPOSES, by=number, actor=actor)
     epoch = subject.key_epoch or 1
     subject.wrapped_key = subject.key_epoch = subject.key_version = None
     subject.sealed_name = subject.sealed_contact = subject.group = None
+    subject.sealed_guardian_name = subject.sealed_guardian_contact = subject.majority_at = None
     subject.withdrawn_at = now()
-    blobs = [*_delete_faces(session, subject), *_mark(session, subject, consequences, by)]
+    blobs = [
+        *_delete_faces(session, subject),
+        *consent.forget_statements(session, subject=subject),
+        *_mark(session, subject, consequences, actor),
+    ]
     session.info.setdefault("dead_blobs", []).extend(blobs)
     audit.append(
         session,
         action="subject.erased",
-        actor=audit.actor_of(by.id if by else None),
+        actor=actor,
         subject=subject,
         images=consequences.images,
         votes=consequences.votes,
@@ -88,9 +103,21 @@ def withdraw_subject(session: Session, *, subject: Subject, by: User | None) -> 
 
 
 def withdraw_purposes(
-    session: Session, *, subject: Subject, purposes: Iterable[str], by: User | None
+    session: Session,
+    *,
+    subject: Subject,
+    purposes: Iterable[str],
+    by: User | None,
+    actor: str | None = None,
 ) -> Withdrawal:
     """Takes some purposes back, with their effect; ``store`` takes everything back.
+
+    Args:
+        session: the open transaction.
+        subject: who withdraws.
+        purposes: what they take back.
+        by: who recorded it; ``None`` is the command line, or the person themselves.
+        actor: how the log names whoever did it; by default what ``by`` says.
 
     Raises:
         InvalidInput: none or an unknown purpose.
@@ -101,15 +128,17 @@ def withdraw_purposes(
     if not chosen:
         raise InvalidInput("Say which purpose is withdrawn.")
     if "store" in chosen:
-        return withdraw_subject(session, subject=subject, by=by)
+        return withdraw_subject(session, subject=subject, by=by, actor=actor)
     _lock(session, subject)
+    actor = actor or audit.actor_of(by.id if by else None)
     consequences = foresee(session, subject=subject, purposes=chosen)
-    consent.withdraw_purposes(session, subject=subject, purposes=chosen, by=by.id if by else None)
+    number = by.id if by else None
+    consent.withdraw_purposes(session, subject=subject, purposes=chosen, by=number, actor=actor)
     if "prelabel" in chosen:
         _delete_guesses(session, subject)
     if "label" in chosen:
         _take_from_people(session, subject)
-    blobs = _mark(session, subject, consequences, by)
+    blobs = _mark(session, subject, consequences, actor)
     session.info.setdefault("dead_blobs", []).extend(blobs)
     return Withdrawal(consequences, None, tuple(blobs))
 
@@ -171,11 +200,9 @@ def _take_from_people(session: Session, subject: Subject) -> None:
     give_back(session, task_ids=task_ids)
 
 
-def _mark(
-    session: Session, subject: Subject, consequences: Consequences, by: User | None
-) -> list[str]:
+def _mark(session: Session, subject: Subject, consequences: Consequences, actor: str) -> list[str]:
     """Closes exports and marks models; answers the archives that nobody may open any more."""
-    moment, actor = now(), audit.actor_of(by.id if by else None)
+    moment = now()
     blobs = []
     for export in consequences.exports:
         if export.withdrawn_at is None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Blueprint
 
+from annotator.core.errors import InvalidInput
 from annotator.domain import consent, datasets
 from annotator.models import Dataset
 from annotator.web.api.openapi import (
@@ -30,7 +31,12 @@ RULES = {
 }
 PROGRESS = thing({"faces": INTEGER, "open": INTEGER, "done": INTEGER})
 DATASET = thing({"id": INTEGER, "name": STRING, **RULES, "progress": PROGRESS})
-NEW = thing({"name": STRING}, {**RULES, "notice": STRING})
+NOTICE = {
+    "type": "object",
+    "description": "Fields of the notice by language: controller, contact, recipients, ...",
+    "additionalProperties": {"type": "object", "additionalProperties": STRING},
+}
+NEW = thing({"name": STRING}, {**RULES, "notice": NOTICE})
 
 
 @blueprint.get("")
@@ -67,9 +73,12 @@ def create() -> tuple[dict[str, Any], int]:
         approve_alone=take(body, "approve_alone", bool, default=True),
         created_by=signed_in(),
     )
-    notice = take(body, "notice", str, "")
+    notice = take(body, "notice", dict, {})
+    if not all(isinstance(fields, dict) for fields in notice.values()):
+        raise InvalidInput("'notice' holds the fields of the notice by language.")
     if notice:
-        consent.create_notice(db(), dataset=dataset, text=notice, by=signed_in().id)
+        texts = {str(locale): consent.Facts.read(fields) for locale, fields in notice.items()}
+        consent.publish_notice(db(), dataset=dataset, texts=texts, by=signed_in().id)
     return _describe(dataset), 201
 
 

@@ -48,7 +48,10 @@ def create(dataset_id: int) -> tuple[dict[str, Any], int]:
         db(),
         vault=toolbox().vault,
         dataset=dataset,
-        **{name: _text(body, name) for name in LONGEST},
+        code=_text(body, "code"),
+        name=_text(body, "name"),
+        contact=_text(body, "contact"),
+        group=_text(body, "group"),
         by=signed_in().id,
     )
     for event in events:
