@@ -197,6 +197,16 @@ class SimulatedDisk(Disk):
         with self._call("read_at", descriptor):
             return bytes(self._opened(descriptor).seen[offset : offset + count])
 
+    def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        with self._call("read_into", descriptor):
+            part = self._opened(descriptor).seen[offset : offset + len(buffer)]
+            buffer[: len(part)] = part
+            return len(part)
+
+    def size(self, descriptor: int) -> int:
+        with self._call("size", descriptor):
+            return len(self._opened(descriptor).seen)
+
     def write(self, descriptor: int, data: bytes | memoryview) -> int:
         with self._call("write", descriptor):
             file, raw = self._opened(descriptor), bytes(data)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from annotator.core.errors import KeyDestroyed, StorageFailed, StorageFull
+from annotator.core.errors import KeyDestroyed, StorageFailed, StorageFull, SyncFailed
 from annotator.vault import Vault, WrappedKey, create_vault, open_vault
 from annotator.vault.files import TEMPORARY, Disk, write_durably
 from tests.vault.simulated_disk import (
@@ -222,18 +222,27 @@ def test_every_call_of_every_operation_may_fail(name: str, number: int) -> None:
         OPERATIONS[name](opened(d), key, blob)
 
     for after, call, caught in failure_points(disk, operate, number):
-        assert caught is None or isinstance(caught, expected), (call, caught)
-        # One failed fsync, then silence: no second one makes believe that all is well.
-        after_failure = [each for each, _ in after.calls[after.fail_at or 0 :]]
-        if call == "fsync":
-            assert "fsync" not in after_failure[1:]
-            assert caught is not None
+        synced = call in {"fsync", "fsync_folder"}
+        assert caught is None or isinstance(caught, SyncFailed if synced else expected), call
+        assert after.broken == synced
         after.restart_counting()
         vault = opened(after)
+        if synced:
+            check_that_nothing_is_written(after, vault, blob)
         found = {each for each, _ in vault.list_blobs()}
         assert found - {blob} == set() or (caught is None and len(found) == 2)
         if blob in found and 1 in vault.epochs:
             assert load(vault, key, blob) == FACE
+
+
+def check_that_nothing_is_written(disk: SimulatedDisk, vault: Vault, blob: str) -> None:
+    """After a failed fsync, what is there can be read, and every write is refused at once."""
+    before, key = disk.files(), vault.create_key("anna")
+    for name in ("store", "archive", "delete", "rotate", "destroy"):
+        with pytest.raises(SyncFailed, match="restarted"):
+            OPERATIONS[name](vault, key, blob)
+    assert disk.files() == before
+    assert not {"create", "write", "fsync", "fsync_folder", "remove"} & {c for c, _ in disk.calls}
 
 
 # The double finds what it should
