@@ -111,8 +111,15 @@ class FakeVault:
     def store_archive(self, *, purpose: str, data: bytes | BinaryIO) -> str:
         return self._store(("archive", purpose), data)
 
-    def open_archive(self, *, purpose: str, blob: str) -> Iterator[bytes]:
-        data = self._open(("archive", purpose), blob)
+    def measure_archive(self, *, blob: str) -> int:
+        if blob not in self.blobs:
+            raise NotFound
+        return len(self.blobs[blob][1])
+
+    def open_archive(
+        self, *, purpose: str, blob: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[bytes]:
+        data = self._open(("archive", purpose), blob)[start:stop]
         return iter([data[at : at + 65536] for at in range(0, len(data), 65536)])
 
     def blind_index(self, purpose: str, value: str | bytes) -> bytes:

@@ -73,11 +73,14 @@ class Toolbox:
         """The vault of this installation, unlocked by passphrase or key file."""
         passphrase = self.settings.passphrase or None
         key_file = None if passphrase else self.key_file
-        vault = open_vault(
-            self.data, blobs=self.data / BLOBS, passphrase=passphrase, key_file=key_file
-        )
+        vault = open_vault(self.data, blobs=self.blobs, passphrase=passphrase, key_file=key_file)
         # The vault's keys are the ports' keys: the class and the protocol say the same.
         return cast("ports.Vault", vault)
+
+    @property
+    def blobs(self) -> str | Path:
+        """Where sealed blobs lie: a folder, or the address of an object store."""
+        return self.settings.blobs_url or self.data / BLOBS
 
     @property
     def key_file(self) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from sqlalchemy.orm import Session
 
-from annotator.bootstrap import BLOBS, Toolbox
+from annotator.bootstrap import Toolbox
 from annotator.cli.passwords import hash_password
 from annotator.cli.processes import supervised
 from annotator.cli.tools import answer, open_settings, tell
@@ -85,7 +85,7 @@ def install(
     passphrase = settings.passphrase or None
     _, code = create_vault(
         settings.data,
-        blobs=settings.data / BLOBS,
+        blobs=tools.blobs,
         passphrase=passphrase,
         key_file=None if passphrase else tools.key_file,
     )

@@ -20,6 +20,8 @@ class Settings:
     Attributes:
         data: folder of this installation: key ring, blobs, database, queue.
         database_url: SQLAlchemy address; empty means SQLite inside ``data``.
+        blobs_url: where sealed blobs lie: a folder or ``s3://bucket/prefix``; empty means a folder
+            inside ``data``.
         broker_url: Celery broker; empty means a folder inside ``data``, without a server.
         public_url: the address that people type; ``https`` makes cookies ``Secure``.
         host: address to listen on.
@@ -37,6 +39,7 @@ class Settings:
 
     data: Path = Path("data")
     database_url: str = ""
+    blobs_url: str = ""
     broker_url: str = ""
     public_url: str = ""
     host: str = "127.0.0.1"

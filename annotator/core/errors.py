@@ -136,6 +136,16 @@ class StorageFailed(AnnotatorError):
     title = "The storage failed. Nothing was acknowledged; check the disk."
 
 
+class SyncFailed(StorageFailed):
+    """An fsync failed: what was written before may be lost, and this process must not write on."""
+
+    code = "sync_failed"
+    title = (
+        "The disk could not confirm what was written. Nothing was acknowledged, and nothing more is"
+        " stored until the disk was checked and the program restarted."
+    )
+
+
 class Cancelled(AnnotatorError):
     """A person stopped the job."""
 

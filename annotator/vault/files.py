@@ -3,23 +3,45 @@
 A test hands in a ``Disk`` whose calls fail, tear or forget, and so proves what happens at each of
 them. ``Disk`` raises ``OSError`` as it comes; the functions below it turn that into the errors of
 ``annotator.core`` and keep the order that makes a write durable.
+
+A failed fsync is never tried again: the kernel may have dropped the pages that it could not write,
+and would say yes the next time. Nor does the process write on: what it believes to be on the disk
+may not be there. Its ``Disk`` is ``broken`` from then on and refuses every write until a restart.
 """
 
 import errno
 import fcntl
+import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Self
 
-from annotator.core.errors import AnnotatorError, NotFound, StorageFailed, StorageFull
+from annotator.core.errors import (
+    AnnotatorError,
+    NotFound,
+    StorageFailed,
+    StorageFull,
+    SyncFailed,
+)
 
+log = logging.getLogger(__name__)
 TEMPORARY = "tmp-"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+# What open says and fsync never does.
+_NOT_OPENED = {errno.ENOENT, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOTDIR}
 
 
 class Disk:
-    """The system calls themselves, one a method; each may raise ``OSError``."""
+    """The system calls themselves, one a method; each may raise ``OSError``.
+
+    Attributes:
+        broken: an fsync failed in this process; nothing may be written any more.
+    """
+
+    broken = False
 
     def create(self, path: Path) -> int:
         """Opens an empty file for writing that only its owner may read; answers a descriptor."""
@@ -33,6 +55,14 @@ class Disk:
     def read_at(self, descriptor: int, count: int, offset: int) -> bytes:
         """Reads up to ``count`` bytes."""
         return os.pread(descriptor, count, offset)
+
+    def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        """Reads up to as many bytes as the buffer holds, without a copy; answers how many."""
+        return os.preadv(descriptor, [buffer], offset)
+
+    def size(self, descriptor: int) -> int:
+        """How many bytes an open file has."""
+        return os.fstat(descriptor).st_size
 
     def write(self, descriptor: int, data: bytes | memoryview) -> int:
         """Writes some of the bytes; answers how many."""
@@ -100,22 +130,44 @@ def storage_errors(*, missing: type[AnnotatorError] = StorageFailed) -> Iterator
     """
     try:
         yield
-    except FileNotFoundError as error:
-        raise missing from error
     except OSError as error:
-        raise (StorageFull if error.errno in _FULL else StorageFailed) from error
+        raise _explain(error, missing) from error
+
+
+def _explain(error: OSError, missing: type[AnnotatorError] = StorageFailed) -> type[AnnotatorError]:
+    if isinstance(error, FileNotFoundError):
+        return missing
+    return StorageFull if error.errno in _FULL else StorageFailed
+
+
+def _refuse_broken(disk: Disk) -> None:
+    if disk.broken:
+        raise SyncFailed
+
+
+def _sync(disk: Disk, path: Path, sync: Callable[[], None]) -> None:
+    """The one place where an fsync happens and where its failure is noticed."""
+    try:
+        sync()
+    except OSError as error:
+        if error.errno in _NOT_OPENED:
+            raise  # the folder could not be opened, so nothing was lost
+        disk.broken = True
+        log.critical("an fsync failed (%s) in %s: nothing more is written", error, path.parent)
+        raise SyncFailed from error
 
 
 def write_durably(disk: Disk, path: Path, pieces: Iterable[bytes]) -> None:
     """Writes a file that is either wholly there, and stays there, or not there at all.
 
-    Temporary file in the same folder, write, fsync, rename, fsync of the folder. A failed fsync is
-    never tried again: the kernel may have dropped the pages that it could not write.
+    Temporary file in the same folder, write, fsync, rename, fsync of the folder.
 
     Raises:
+        SyncFailed: this or an earlier fsync failed.
         StorageFull, StorageFailed: the temporary file is gone again. When the last step failed,
             the file may have been replaced; the caller must not say that it was.
     """
+    _refuse_broken(disk)
     temporary = path.with_name(TEMPORARY + path.name)
     with storage_errors():
         try:
@@ -123,14 +175,14 @@ def write_durably(disk: Disk, path: Path, pieces: Iterable[bytes]) -> None:
             try:
                 for piece in pieces:
                     _write_all(disk, descriptor, piece)
-                disk.fsync(descriptor)
+                _sync(disk, path, partial(disk.fsync, descriptor))
             finally:
                 disk.close(descriptor)
             disk.replace(temporary, path)
         except BaseException:
             remove_quietly(disk, temporary)
             raise
-        disk.fsync_folder(path.parent)
+        _sync(disk, path, partial(disk.fsync_folder, path.parent))
 
 
 def write_new(disk: Disk, path: Path, pieces: Iterable[bytes]) -> None:
@@ -151,6 +203,21 @@ def remove_quietly(disk: Disk, path: Path) -> None:
     """Removes what a failed step left, as far as the disk lets us."""
     with suppress(OSError):
         disk.remove(path)
+
+
+def remove_durably(disk: Disk, path: Path) -> None:
+    """Removes a file so that it stays away.
+
+    Raises:
+        NotFound: there is none, nor a folder for it.
+        SyncFailed, StorageFull, StorageFailed: it may still be there, or come back.
+    """
+    _refuse_broken(disk)
+    with storage_errors(missing=NotFound):
+        # One that is gone may be so only until the power fails: the folder is synced either way.
+        with suppress(FileNotFoundError):
+            disk.remove(path)
+        _sync(disk, path, partial(disk.fsync_folder, path.parent))
 
 
 def _write_all(disk: Disk, descriptor: int, data: bytes) -> None:
@@ -178,12 +245,55 @@ def read_pieces(disk: Disk, path: Path, *, first: int, size: int) -> Iterator[by
             disk.close(descriptor)
 
 
+class OpenFile:
+    """A file that is being read, by one thread; closed at the end of a ``with``.
+
+    Raises:
+        NotFound: there is no such file.
+        StorageFailed: it cannot be read.
+    """
+
+    __slots__ = ("_descriptor", "_disk", "size")
+
+    def __init__(self, disk: Disk, path: Path) -> None:
+        self._disk = disk
+        try:
+            self._descriptor = disk.open(path)
+        except OSError as error:
+            raise _explain(error, NotFound) from error
+        try:
+            self.size = disk.size(self._descriptor)
+        except OSError as error:
+            self.__exit__()
+            raise _explain(error) from error
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fills the buffer from an offset; fewer bytes at the end of the file. Answers how many."""
+        done = 0
+        try:
+            while done < len(buffer) and (
+                got := self._disk.read_into(self._descriptor, buffer[done:], offset + done)
+            ):
+                done += got
+        except OSError as error:
+            raise _explain(error) from error
+        return done
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # nothing was written, so nothing is lost
+            self._disk.close(self._descriptor)
+
+
 def make_folders(disk: Disk, path: Path) -> None:
     """Makes a folder and those above it, durably; one that is there is made durable as well.
 
     Another process may have made it a moment ago and not yet written it down, so existing is not
     enough.
     """
+    _refuse_broken(disk)
     with storage_errors():
         try:
             disk.make_folder(path)
@@ -192,7 +302,7 @@ def make_folders(disk: Disk, path: Path) -> None:
         except FileNotFoundError:
             make_folders(disk, path.parent)
             disk.make_folder(path)
-        disk.fsync_folder(path.parent)
+        _sync(disk, path, partial(disk.fsync_folder, path.parent))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from annotator.core.errors import InvalidInput, Locked
 from annotator.vault import slots
-from annotator.vault.blobs import BlobFolder
+from annotator.vault.blobs import open_store
 from annotator.vault.files import Disk, make_folders, remove_quietly
 from annotator.vault.keys import KEYS_FOLDER, create_ring, refuse_second_ring, unlock_ring
 from annotator.vault.vault import Vault
@@ -15,7 +15,7 @@ BLOBS_FOLDER = "blobs"
 def create_vault(
     folder: Path,
     *,
-    blobs: Path | None = None,
+    blobs: str | Path | None = None,
     passphrase: str | None = None,
     key_file: Path | None = None,
     disk: Disk | None = None,
@@ -24,7 +24,7 @@ def create_vault(
 
     Args:
         folder: the keys go to ``keys/`` below it.
-        blobs: where blobs go; ``blobs/`` below the folder unless told.
+        blobs: where blobs go, see ``open_store``; ``blobs/`` below the folder unless told.
         passphrase: one way in.
         key_file: another: a file to be made, mode 0600.
         disk: the door to the file system; for tests.
@@ -38,6 +38,7 @@ def create_vault(
         StorageFull, StorageFailed: no vault was made.
     """
     disk = disk or Disk()
+    store = open_store(blobs or folder / BLOBS_FOLDER, disk)
     if passphrase is None and key_file is None:
         raise InvalidInput("Give a passphrase or a key file.")
     code = slots.new_recovery_code()
@@ -46,7 +47,7 @@ def create_vault(
         ways_in[slots.PASSPHRASE] = slots.read_passphrase(passphrase)
     make_folders(disk, folder / KEYS_FOLDER)
     refuse_second_ring(disk, folder / KEYS_FOLDER)
-    make_folders(disk, blobs or folder / BLOBS_FOLDER)
+    store.prepare()
     if key_file is not None:
         ways_in[slots.KEY_FILE] = slots.make_key_file(disk, key_file)
     try:
@@ -55,13 +56,13 @@ def create_vault(
         if key_file is not None:  # made by us a moment ago, and the key of nothing
             remove_quietly(disk, key_file)
         raise
-    return Vault(ring, BlobFolder(blobs or folder / BLOBS_FOLDER, disk)), code
+    return Vault(ring, store), code
 
 
 def open_vault(
     folder: Path,
     *,
-    blobs: Path | None = None,
+    blobs: str | Path | None = None,
     passphrase: str | None = None,
     key_file: Path | None = None,
     recovery_code: str | None = None,
@@ -76,6 +77,7 @@ def open_vault(
         Tampered: the key ring was changed.
     """
     disk = disk or Disk()
+    store = open_store(blobs or folder / BLOBS_FOLDER, disk)
     ways_in: dict[str, bytes] = {}
     if key_file is not None:
         ways_in[slots.KEY_FILE] = slots.read_key_file(disk, key_file)
@@ -86,4 +88,4 @@ def open_vault(
     if not ways_in:
         raise Locked("Give the passphrase, the key file or the recovery code.")
     ring = unlock_ring(folder / KEYS_FOLDER, ways_in=ways_in, disk=disk)
-    return Vault(ring, BlobFolder(blobs or folder / BLOBS_FOLDER, disk))
+    return Vault(ring, store)

@@ -1,4 +1,4 @@
-"""The vault: one object over a key ring and a folder of sealed blobs."""
+"""The vault: one object over a key ring and a store of sealed blobs."""
 
 import threading
 import time
@@ -13,21 +13,23 @@ from typing import BinaryIO
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from annotator.core.errors import InvalidInput
-from annotator.vault.blobs import BlobFolder, new_blob_id
+from annotator.vault.blobs import BlobStore, new_blob_id
 from annotator.vault.cipher import (
     CHUNK,
     KEY_BYTES,
-    PIECE,
     PIECE_CHUNKS,
     SIV_KEY_BYTES,
+    HeldBytes,
     Siv,
     authenticate,
     bind,
     derive_key,
     extend,
-    gather,
+    open_range,
     open_stream,
+    open_whole,
     plain_size,
+    read_pieces,
     seal_stream,
 )
 from annotator.vault.keys import (
@@ -77,7 +79,7 @@ class Vault:
     ``StorageFailed`` when nothing was stored. Use ``open_vault`` or ``create_vault`` to get one.
     """
 
-    def __init__(self, ring: KeyRing, blobs: BlobFolder) -> None:
+    def __init__(self, ring: KeyRing, blobs: BlobStore) -> None:
         self.install = ring.install
         self._key_prefix = bind("subject-key", ring.install)
         self._ring = ring
@@ -212,29 +214,53 @@ class Vault:
         Raises:
             NotFound: there is no such blob.
         """
-        pieces = self._open_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
-        return gather(pieces, size=plain_size(self._blobs.size(blob)))
+        secret = self._subject_key(subject, key).blobs
+        context = self._blob_context(subject, blob, kind, revision)
+        with self._blobs.open(blob) as sealed:
+            return open_whole(secret, context, sealed)
 
     def stream_blob(
-        self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int = 1
+        self,
+        *,
+        subject: str,
+        key: WrappedKey,
+        blob: str,
+        kind: str,
+        revision: int = 1,
+        start: int = 0,
+        stop: int | None = None,
     ) -> Iterator[bytes]:
         """The blob in pieces of 128 KiB; errors of key, context and header come from this call.
 
         Each piece is authentic, but only the end of the iteration says that the blob is whole:
-        when it raises ``Tampered`` midway, throw away what came before.
+        when it raises ``Tampered`` midway, throw away what came before. Of a part, only its own
+        chunks are read, and the last one of the blob, which says how long it is.
+
+        Args:
+            subject: whose it is.
+            key: the subject's key.
+            blob: its id.
+            kind: what it is.
+            revision: as it was sealed.
+            start: the first byte wanted.
+            stop: the byte after the last; the end unless told.
 
         Raises:
             NotFound: there is no such blob.
         """
-        pieces = self._open_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
-        return _start(pieces)
-
-    def _open_blob(
-        self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int
-    ) -> Iterator[bytes]:
         secret = self._subject_key(subject, key).blobs
         context = self._blob_context(subject, blob, kind, revision)
-        return open_stream(secret, context, self._blobs.read(blob))
+        return _start(self._stream(secret, context, blob, start, stop))
+
+    def _stream(
+        self, secret: bytes, context: bytes, blob: str, start: int, stop: int | None
+    ) -> Iterator[bytes]:
+        with self._blobs.open(blob) as sealed:
+            if start == 0 and stop is None:
+                yield from open_stream(secret, context, read_pieces(sealed))
+            else:
+                stop = sealed.size if stop is None else stop
+                yield from open_range(secret, context, sealed, start=start, stop=stop)
 
     def _blob_context(self, subject: str, blob: str, kind: str, revision: int) -> bytes:
         return bind(self.install, subject, blob, kind, revision)
@@ -256,14 +282,27 @@ class Vault:
         self._blobs.write(blob, seal_stream(self._ring.secret(STORE), context, _read(data)))
         return blob
 
-    def open_archive(self, *, purpose: str, blob: str) -> Iterator[bytes]:
-        """What ``store_archive`` stored, in pieces, as ``stream_blob`` gives them.
+    def open_archive(
+        self, *, purpose: str, blob: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[bytes]:
+        """What ``store_archive`` stored, or a part of it, in pieces, as ``stream_blob`` gives them.
 
         Raises:
             NotFound: there is no such archive.
         """
         context = bind("archive", self.install, purpose, blob)
-        return _start(open_stream(self._ring.secret(STORE), context, self._blobs.read(blob)))
+        return _start(self._stream(self._ring.secret(STORE), context, blob, start, stop))
+
+    def measure_archive(self, *, blob: str) -> int:
+        """How many bytes an archive opens to, as far as its stored size tells.
+
+        Opening it, or any part, says whether that is true.
+
+        Raises:
+            NotFound: there is no such archive.
+        """
+        with self._blobs.open(blob) as sealed:
+            return plain_size(sealed.size)
 
     def delete_blob(self, blob: str) -> None:
         """Removes a blob durably; one that is gone already is fine."""
@@ -299,14 +338,12 @@ class Vault:
     def seal_bytes(self, *, purpose: str, data: bytes) -> bytes:
         """Seals bytes of the installation that belong to no subject; rotations leave them alone."""
         context = bind("store", self.install, purpose)
-        pieces = _cut(data)
-        return b"".join(seal_stream(self._ring.secret(STORE), context, pieces))
+        return b"".join(seal_stream(self._ring.secret(STORE), context, _read(data)))
 
     def open_bytes(self, *, purpose: str, sealed: bytes) -> bytes:
         """What ``seal_bytes`` sealed for the same purpose."""
         context = bind("store", self.install, purpose)
-        pieces = open_stream(self._ring.secret(STORE), context, _cut(sealed))
-        return gather(pieces, size=plain_size(len(sealed)))
+        return open_whole(self._ring.secret(STORE), context, HeldBytes(sealed))
 
     # Indexes and signatures
 
@@ -334,9 +371,5 @@ def _read(data: bytes | BinaryIO) -> Iterator[bytes]:
 
 
 def _start(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Opens the file and checks the commitment now, not when the first piece is asked for."""
-    return chain([next(pieces)], pieces)
-
-
-def _cut(data: bytes) -> Iterator[bytes]:
-    return (data[at : at + PIECE] for at in range(0, len(data), PIECE))
+    """Opens the store and checks the commitment now, not when the first piece is asked for."""
+    return chain([next(pieces, b"")], pieces)

@@ -30,6 +30,11 @@ SENTENCES = {
     406: ("not_acceptable", "This is not available in that format.", "Ask for another format."),
     413: ("too_large", "What was sent is too large.", "Send fewer or smaller files at once."),
     415: ("unsupported_media", "This kind of content is not taken here.", "Send JSON."),
+    416: (
+        "range_not_satisfiable",
+        "The file ends before the part that was asked for.",
+        "Start the download from the beginning.",
+    ),
     429: ("too_many_requests", "Too many attempts.", "Wait a minute and try again."),
 }
 
@@ -64,7 +69,7 @@ def answer(error: Exception, *, as_page: Callable[[Problem], Response] | None = 
     response.status_code = problem.status
     if isinstance(error, HTTPException):
         for name, value in error.get_headers():
-            if name.lower() in {"allow", "retry-after"}:
+            if name.lower() in {"allow", "content-range", "retry-after"}:
                 response.headers[name] = value
     if problem.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"

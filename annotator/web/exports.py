@@ -1,8 +1,9 @@
 """Exports: who may be in one, what it looks like, what it risks; building and fetching it."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Response, redirect, request, stream_with_context, url_for
+from flask import Blueprint, Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from wtforms import IntegerField, RadioField, SelectChoice, StringField
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
@@ -11,6 +12,7 @@ from annotator.core.emotions import EMOTION_NAMES
 from annotator.core.errors import AnnotatorError, NotFound
 from annotator.domain import exports, jobs, verification
 from annotator.models import Dataset, Export, Job
+from annotator.web.downloads import send_download
 from annotator.web.forms import strip
 from annotator.web.rendering import page
 from annotator.web.security import current_dataset, limited, requires, signed_in
@@ -151,7 +153,7 @@ def show(export_id: int) -> ResponseReturnValue:
 @blueprint.get("/exports/<int:export_id>/archive")
 @requires("curator")
 def archive(export_id: int) -> ResponseReturnValue:
-    """The export as a ZIP; the log keeps who fetched it."""
+    """The export as a ZIP, or a part of it; the log keeps who fetched it."""
     return send_archive(visible_export(export_id, writing=True))
 
 
@@ -178,18 +180,21 @@ def visible_export(export_id: int, *, writing: bool | None = None) -> Export:
 
 
 def send_archive(export: Export) -> Response:
-    """Streams the archive out of the vault."""
-    pieces = exports.open_archive(
-        db(writing=True), vault=toolbox().vault, export=export, by=signed_in().id
-    )
-    name = f"annotator-export-{export.uid[:8]}.zip"
-    return Response(
-        stream_with_context(pieces),
-        mimetype="application/zip",
-        headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "Cache-Control": "no-store",
-        },
+    """Streams the archive, or a part of it, out of the vault."""
+    vault, by = toolbox().vault, signed_in().id
+    archive = exports.describe_archive(db(), vault=vault, export=export)
+
+    def open_part(start: int, stop: int | None) -> Iterator[bytes]:
+        return exports.open_archive(
+            db(writing=True), vault=vault, export=export, by=by, start=start, stop=stop
+        )
+
+    return send_download(
+        name=f"annotator-export-{export.uid[:8]}.zip",
+        kind="application/zip",
+        size=archive.size,
+        tag=archive.tag,
+        open_part=open_part,
     )
 
 

@@ -12,7 +12,7 @@ from annotator.vault.files import Disk
 
 # Everything that can fail on the way of a write, and what only reads.
 WRITING = ("create", "write", "fsync", "replace", "make_folder", "fsync_folder", "remove", "lock")
-READING = ("open", "read_at", "scan", "identify", "permissions")
+READING = ("open", "read_at", "read_into", "size", "scan", "identify", "permissions")
 
 
 class FaultyDisk(Disk):
@@ -33,7 +33,8 @@ class FaultyDisk(Disk):
         self.calls, self.fail_at, self.error = [], fail_at, error
 
     def heal(self) -> None:
-        self.fail_at = None
+        """The disk is good again, and the program was restarted."""
+        self.fail_at, self.broken = None, False
 
     def names(self) -> list[str]:
         return [name for name, _ in self.calls]

@@ -84,7 +84,11 @@ def show(export_id: int) -> dict[str, Any]:
 
 
 @blueprint.get("/exports/<int:export_id>/archive")
-@operation("The export as a ZIP; the log keeps who fetched it.", content="application/zip")
+@operation(
+    "The export as a ZIP; the log keeps who fetched it. A download that broke off goes on with"
+    " 'Range' and 'If-Range'.",
+    content="application/zip",
+)
 @requires("curator")
 def archive(export_id: int) -> Response:
     """Fetches an export."""
