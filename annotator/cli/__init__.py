@@ -12,6 +12,7 @@ from annotator.cli import development, installing, learning, people, pictures, s
 from annotator.cli.tools import tell
 from annotator.core.db import explain
 from annotator.core.errors import AnnotatorError
+from annotator.core.secrecy import forbid_dumps
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 refused or failed (one sentence on stderr), 2 wrong usage.
     """
+    forbid_dumps()
     try:
         code = cli.main(args=arguments, prog_name="annotator", standalone_mode=False)
     except click.UsageError as error:

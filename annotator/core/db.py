@@ -80,13 +80,15 @@ def open_engine(url: str) -> Engine:
     """Opens the database.
 
     Args:
-        url: SQLAlchemy address. SQLite runs in WAL, synchronous, with deleted bytes overwritten;
-            those are connection flags, so they are set on every connection.
+        url: SQLAlchemy address. SQLite runs in WAL, synchronous, with deleted bytes overwritten
+            and without temporary files; those are connection flags, so they are set on every
+            connection. No error tells the values of a statement: it would end up in a log.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-    engine = create_engine(parsed, connect_args={"timeout": LOCK_SECONDS})
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(parsed, connect_args={"timeout": LOCK_SECONDS}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin)
     return engine
@@ -109,6 +111,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "secure_delete=ON",
+        "temp_store=MEMORY",
         "foreign_keys=ON",
         f"busy_timeout={LOCK_SECONDS * 1000}",
     ):
