@@ -5,10 +5,10 @@ import sqlite3
 import time
 from typing import Annotated, Any
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.types import JSON, TypeDecorator
 
 from annotator.core.errors import AnnotatorError, Busy, StorageFull
@@ -92,6 +92,22 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def oldest_transaction(session: Session) -> dt.datetime | None:
+    """When the oldest transaction began that others have open now; ``None`` when there is none.
+
+    SQLite tells nothing of others; there, whoever takes the write lock knows that nobody writes.
+    PostgreSQL tells a user about their own connections, and the app has one user.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return None
+    query = text(
+        "SELECT min(xact_start) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    moment: dt.datetime | None = session.scalar(query)
+    return moment
 
 
 def explain(error: Exception) -> AnnotatorError | None:
