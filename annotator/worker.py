@@ -26,6 +26,7 @@ from annotator.domain import (
     prediction,
     redaction,
     training,
+    upkeep,
 )
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "export": exports.build_export,
     "train": training.train_model,
     "renew_epoch": erasure.renew_epoch,
+    "sweep_blobs": upkeep.sweep_storage,
 }
 SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead
 REPORT_SECONDS = 0.5  # progress is written at most this often
@@ -160,9 +162,10 @@ def run_job(
 
 
 def sweep_jobs(tools: Toolbox) -> list[int]:
-    """Puts jobs of dead workers back; returns all jobs that wait."""
+    """Puts jobs of dead workers back and starts what is due; returns all jobs that wait."""
     silent = timedelta(seconds=SILENT_BEATS * tools.settings.job_heartbeat_seconds)
     with tools.transaction() as session:
+        upkeep.start_daily_sweep(session)
         return jobs.requeue_dead(session, silent_for=silent)
 
 

@@ -21,6 +21,7 @@ from annotator.bootstrap.queue import CeleryQueue
 from annotator.core.config import Settings
 from annotator.core.db import GAP_SECONDS, open_engine
 from annotator.core.errors import AnnotatorError
+from annotator.core.secrecy import forbid_dumps
 from annotator.domain import audit, ports
 from annotator.vault import open_vault
 
@@ -71,6 +72,7 @@ class Toolbox:
     @cached_property
     def vault(self) -> ports.Vault:
         """The vault of this installation, unlocked by passphrase or key file."""
+        forbid_dumps()  # from here on this process holds keys
         passphrase = self.settings.passphrase or None
         key_file = None if passphrase else self.key_file
         vault = open_vault(self.data, blobs=self.blobs, passphrase=passphrase, key_file=key_file)

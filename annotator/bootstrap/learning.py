@@ -1,7 +1,6 @@
 """The learning port, filled: opens TensorFlow and scikit-learn when a worker first needs them."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +79,7 @@ class LazyLearning:
         options: dict[str, Any],
         report: Callable[[int, int, dict[str, float]], None],
     ) -> bytes:
-        """Trains a model; the weights as the bytes of a Keras file.
+        """Trains a model; the weights as the bytes of a Keras file, which never touch a disk.
 
         ``report`` gets epoch, epochs and figures; when it raises ``Cancelled`` the run ends.
         """
@@ -103,24 +102,17 @@ class LazyLearning:
             except Cancelled as error:
                 stopped.append(error)
 
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder, "model.keras")
-            first = None
-            if start is not None:
-                first = Path(folder, "start.keras")
-                first.write_bytes(start)
-            training.train_cnn(
-                self._as_set(train),
-                self._as_set(valid),
-                options=training.TrainingOptions(**options),
-                start=first or BUNDLED,
-                out=out,
-                on_progress=on_progress,
-                should_stop=lambda: bool(stopped),
-            )
-            if stopped:
-                raise stopped[0]
-            return out.read_bytes()
+        weights = training.train_cnn(
+            self._as_set(train),
+            self._as_set(valid),
+            options=training.TrainingOptions(**options),
+            start=BUNDLED if start is None else start,
+            on_progress=on_progress,
+            should_stop=lambda: bool(stopped),
+        )
+        if stopped:
+            raise stopped[0]
+        return weights
 
     def evaluate(
         self, weights: bytes | None, test: Lesson, against: bytes | None, *, seed: int

@@ -8,10 +8,20 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from annotator import __version__
-from annotator.cli import development, installing, learning, people, pictures, serving, sets
+from annotator.cli import (
+    development,
+    installing,
+    learning,
+    people,
+    pictures,
+    serving,
+    sets,
+    storage,
+)
 from annotator.cli.tools import tell
 from annotator.core.db import explain
 from annotator.core.errors import AnnotatorError
+from annotator.core.secrecy import forbid_dumps
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,7 +33,7 @@ def cli() -> None:
     """
 
 
-for module in (serving, installing, sets, learning, people, pictures, development):
+for module in (serving, installing, sets, learning, people, pictures, storage, development):
     for command in module.COMMANDS:
         cli.add_command(command)
 
@@ -34,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 refused or failed (one sentence on stderr), 2 wrong usage.
     """
+    forbid_dumps()
     try:
         code = cli.main(args=arguments, prog_name="annotator", standalone_mode=False)
     except click.UsageError as error:

@@ -1,6 +1,7 @@
 """Starting the product: everything, its parts, or a demo of it."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from annotator.cli.processes import (
 )
 from annotator.cli.tools import open_tools, tell
 
+log = logging.getLogger(__name__)
 port_option = click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one.")
 
 
@@ -45,25 +47,19 @@ def run(port: int | None) -> None:
 def web(host: str | None, port: int | None) -> None:
     """One web server; any number may share a PostgreSQL database."""
     tools = open_tools()
-    from waitress import serve  # noqa: PLC0415 - other commands need no server
-
+    from annotator.cli.webserver import make_server  # noqa: PLC0415 - other commands need no server
     from annotator.web import create_app  # noqa: PLC0415 - likewise
 
     settings = tools.settings
     signal.signal(signal.SIGTERM, _leave)
-    serve(
+    server = make_server(
         create_app(tools),
+        settings,
         host=host or settings.host,
         port=settings.port if port is None else port,
-        threads=settings.web_threads,
-        ident=None,
-        max_request_body_size=(settings.max_upload_mb + 1) * 10**6,
-        # Waitress keeps larger bodies in a temporary file; uploads must not touch the disk.
-        inbuf_overflow=(settings.max_upload_mb + 2) * 10**6,
-        outbuf_overflow=(settings.max_upload_mb + 2) * 10**6,
-        clear_untrusted_proxy_headers=True,
-        **_proxy(settings.trusted_proxy),
     )
+    log.info("serving on %s:%s", host or settings.host, settings.port if port is None else port)
+    server.run()
 
 
 @click.command()
@@ -116,16 +112,6 @@ def _serve(host: str, port: int, environ: Mapping[str, str], announce: Any) -> s
         raise
     supervise(children)
     return url
-
-
-def _proxy(address: str) -> dict[str, Any]:
-    if not address:
-        return {}
-    return {
-        "trusted_proxy": address,
-        "trusted_proxy_count": 1,
-        "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
-    }
 
 
 def _choose_port(host: str, asked: int | None, usual: int) -> int:

@@ -5,10 +5,10 @@ import sqlite3
 import time
 from typing import Annotated, Any
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.types import JSON, TypeDecorator
 
 from annotator.core.errors import AnnotatorError, Busy, StorageFull
@@ -80,16 +80,34 @@ def open_engine(url: str) -> Engine:
     """Opens the database.
 
     Args:
-        url: SQLAlchemy address. SQLite runs in WAL, synchronous, with deleted bytes overwritten;
-            those are connection flags, so they are set on every connection.
+        url: SQLAlchemy address. SQLite runs in WAL, synchronous, with deleted bytes overwritten
+            and without temporary files; those are connection flags, so they are set on every
+            connection. No error tells the values of a statement: it would end up in a log.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-    engine = create_engine(parsed, connect_args={"timeout": LOCK_SECONDS})
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(parsed, connect_args={"timeout": LOCK_SECONDS}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def oldest_transaction(session: Session) -> dt.datetime | None:
+    """When the oldest transaction began that others have open now; ``None`` when there is none.
+
+    SQLite tells nothing of others; there, whoever takes the write lock knows that nobody writes.
+    PostgreSQL tells a user about their own connections, and the app has one user.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return None
+    query = text(
+        "SELECT min(xact_start) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    moment: dt.datetime | None = session.scalar(query)
+    return moment
 
 
 def explain(error: Exception) -> AnnotatorError | None:
@@ -109,6 +127,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "secure_delete=ON",
+        "temp_store=MEMORY",
         "foreign_keys=ON",
         f"busy_timeout={LOCK_SECONDS * 1000}",
     ):

@@ -22,6 +22,7 @@ from annotator.core.errors import InvalidInput
 from annotator.ml.checkpoints import Checkpoint
 from annotator.ml.classifier import BUNDLED, load_model
 from annotator.ml.metrics import evaluate, soften
+from annotator.ml.model_files import write_model
 from annotator.ml.network import TEMPERATURE
 from annotator.ml.runtime import keras, tf
 from annotator.ml.training import Progress, TrainingOptions, TrainingSet, train_cnn
@@ -77,15 +78,15 @@ def train_bundled(
     if not resume:
         shutil.rmtree(checkpoint, ignore_errors=True)
     train, valid = load_ferplus(data / "train.npz"), load_ferplus(data / "valid.npz")
-    train_cnn(
+    weights = train_cnn(
         train,
         valid,
         options=options,
         start=None,
-        out=out,
         on_progress=_report,
         checkpoint=checkpoint,
     )
+    write_model(weights, out)
     state = Checkpoint.load(checkpoint)
     assert state is not None
     description = describe(

@@ -100,16 +100,27 @@ def _classes(description: Any) -> Iterator[tuple[str | None, str]]:
             waiting.extend(part)
 
 
+def pack_model(model: Any) -> bytes:
+    """A model as the bytes of its file, made in memory; equal models give equal bytes."""
+    packed = io.BytesIO()
+    with warnings.catch_warnings():
+        # TensorFlow's variables do not yet speak NumPy 2's protocol for copies.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        # To an open file: given a path, Keras may write the weights beside it first.
+        saving_lib.save_model(model, packed)
+    return _without_dates(packed.getvalue())
+
+
 def save_model(model: Any, out: Path) -> None:
     """Writes a model so that it appears whole or not at all; equal models give equal bytes."""
+    write_model(pack_model(model), out)
+
+
+def write_model(data: bytes, out: Path) -> None:
+    """Writes what ``pack_model`` made, whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{secrets.token_hex(4)}-{out.stem}.keras")
     try:
-        with warnings.catch_warnings():
-            # TensorFlow's variables do not yet speak NumPy 2's protocol for copies.
-            warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-            model.save(partial)
-        data = _without_dates(partial.read_bytes())
         with partial.open("wb") as file:
             file.write(data)
             file.flush()

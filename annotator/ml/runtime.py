@@ -10,14 +10,22 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 GREETINGS = re.compile(rb"^(WARNING: All log messages before absl::InitializeLog|I0000 00:00:)")
+
+
+def _open_memory() -> IO[bytes]:
+    """A file in memory; where the system has none, a temporary one (it only ever holds a log)."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("greetings"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 @contextmanager
 def _without_greetings() -> Iterator[None]:
     """Holds standard error back, the native one too, and lets through what is no greeting."""
-    with tempfile.TemporaryFile() as held:
+    with _open_memory() as held:
         original = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:

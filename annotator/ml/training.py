@@ -29,7 +29,7 @@ from annotator.ml.calibration import cross_entropy, fit_temperature
 from annotator.ml.checkpoints import Checkpoint
 from annotator.ml.classifier import load_model
 from annotator.ml.metrics import majority_of
-from annotator.ml.model_files import save_model
+from annotator.ml.model_files import pack_model
 from annotator.ml.network import (
     Shape,
     build_classifier,
@@ -141,26 +141,27 @@ def train_cnn(
     valid: TrainingSet,
     *,
     options: TrainingOptions,
-    start: Path | None,
-    out: Path,
+    start: Path | bytes | None,
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint: Path | None = None,
-) -> Path:
-    """Trains, chooses the best epoch by validation loss, calibrates there and saves.
+) -> bytes:
+    """Trains, chooses the best epoch by validation loss and calibrates there.
+
+    Without a checkpoint nothing touches a disk: weights tell who was in the training set.
 
     Args:
         train: faces to learn from.
         valid: other people's faces, to choose and to calibrate.
         options: how to train.
-        start: the model to go on from; used only with ``options.fine_tune``.
-        out: the ``.keras`` file to write; appears whole or not at all.
+        start: the model to go on from, a file or its bytes; used only with ``options.fine_tune``.
         on_progress: called every few steps and at the end of every epoch.
         should_stop: asked before every step.
-        checkpoint: a folder for a resumable state; a run that finds one there goes on from it.
+        checkpoint: a folder for a resumable state, in the clear; a run that finds one there goes
+            on from it.
 
     Returns:
-        ``out``.
+        The bytes of a ``.keras`` file.
 
     Raises:
         InvalidInput: fewer than two classes, fewer than 16 faces, no validation face, or
@@ -177,8 +178,7 @@ def train_cnn(
             if should_stop():
                 raise Cancelled
         on_progress(run.judge_epoch(epoch))
-    save_model(run.best_classifier(), out)
-    return out
+    return pack_model(run.best_classifier())
 
 
 def _check_enough(train: TrainingSet, valid: TrainingSet) -> None:
@@ -220,7 +220,7 @@ class _Run:
         train: TrainingSet,
         valid: TrainingSet,
         options: TrainingOptions,
-        start: Path | None,
+        start: Path | bytes | None,
         folder: Path | None,
     ) -> "_Run":
         """Starts anew, from a model, or from where a checkpoint ended."""
@@ -329,7 +329,9 @@ class _Run:
         )
 
 
-def _open_start(start: Path | None, options: TrainingOptions) -> tuple[Any, TrainingOptions]:
+def _open_start(
+    start: Path | bytes | None, options: TrainingOptions
+) -> tuple[Any, TrainingOptions]:
     """Opens the core of a saved model and takes over its shape."""
     if start is None:
         raise InvalidInput("Fine-tuning needs a model to start from.")

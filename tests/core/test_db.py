@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from annotator.bootstrap import Toolbox
@@ -28,14 +28,32 @@ def test_every_sqlite_connection_is_durable_and_erases(tmp_path: Path) -> None:
         for connection in (one, two):
             read = {
                 name: connection.execute(text(f"PRAGMA {name}")).scalar()
-                for name in ("journal_mode", "synchronous", "secure_delete", "foreign_keys")
+                for name in (
+                    "journal_mode",
+                    "synchronous",
+                    "secure_delete",
+                    "temp_store",
+                    "foreign_keys",
+                )
             }
             assert read == {
                 "journal_mode": "wal",
                 "synchronous": 2,
                 "secure_delete": 1,
+                "temp_store": 2,  # memory
                 "foreign_keys": 1,
             }
+    engine.dispose()
+
+
+def test_an_error_tells_no_value_of_its_statement(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/a.sqlite")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all([make_user(7), make_user(7)])
+        with pytest.raises(IntegrityError) as caught:
+            session.commit()
+    assert "7@x.test" not in str(caught.value)
     engine.dispose()
 
 

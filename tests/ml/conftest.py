@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from annotator.ml.model_files import write_model
 from annotator.ml.network import Shape
 from annotator.ml.training import TrainingOptions, TrainingSet, train_cnn
 
@@ -39,14 +40,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that tells the two halves apart."""
     out: Path = tmp_path_factory.mktemp("trained") / "model.keras"
     options = TrainingOptions(epochs=12, batch_size=16, shape=TINY, seed=3, augment=False)
-    return train_cnn(
+    weights = train_cnn(
         bright_halves(64),
         bright_halves(32, seed=1),
         options=options,
         start=None,
-        out=out,
         on_progress=lambda _: None,
     )
+    write_model(weights, out)
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -186,7 +186,7 @@ def test_too_large_a_request_is_refused_with_413(
 def test_an_upload_never_becomes_a_file_on_disk(app: Flask) -> None:
     data = {"file": (io.BytesIO(b"x" * 1000), "a.png")}
     with app.test_request_context("/", method="POST", data=data):
-        assert type(request.files["file"].stream) is io.BytesIO
+        assert isinstance(request.files["file"].stream, io.BytesIO)
 
 
 @pytest.mark.parametrize("body", [{}, {"images": "all"}, {"images": ["1"]}, {"images": [True]}])

@@ -1,13 +1,14 @@
 """Handing an export out: the gate is asked again for everybody in it, every time."""
 
 import errno
+import fcntl
 import hashlib
 import io
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -134,6 +135,9 @@ def write_export(
 ) -> Path:
     """Writes the export's folder, whole or not at all, and checks it before it gets its name.
 
+    Until then it lies beside its place in ``.NAME.unfinished``, which only its owner may enter.
+    What a killed run left there is in the clear; the next run to the same place removes it.
+
     Args:
         session: the open transaction.
         vault: opens the archive and knows the key that signed it.
@@ -149,20 +153,19 @@ def write_export(
     """
     check_place(out)
     pieces = open_archive(session, vault=vault, export=export, by=by)
-    temporary = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        folder = temporary / "export"
-        _unpack(pieces, temporary / "export.zip", folder)
-        report = verify_export(folder, public_key=vault.public_key("export"))
-        if not report.ok:
-            raise Tampered(f"The stored export is damaged: {report.message}")
-        os.sync()  # once for all: an fsync of each of thousands of files takes half a minute
-        if out.exists():
-            out.rmdir()
-        folder.rename(out)
-        _sync(out.parent)
+        with _unfinished(out) as temporary:
+            folder = temporary / "export"
+            _unpack(pieces, temporary / "export.zip", folder)
+            report = verify_export(folder, public_key=vault.public_key("export"))
+            if not report.ok:
+                raise Tampered(f"The stored export is damaged: {report.message}")
+            os.sync()  # once for all: an fsync of each of thousands of files takes half a minute
+            if out.exists():
+                out.rmdir()
+            folder.rename(out)
+            _sync(out.parent)
     except zipfile.BadZipFile as error:
         raise Tampered("The stored export is damaged.") from error
     except OSError as error:
@@ -171,10 +174,32 @@ def write_export(
                 "The disk is full. Nothing was written; free some space and try again."
             ) from error
         raise StorageFailed(f"The export could not be written to {out}.") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
     return out
+
+
+@contextmanager
+def _unfinished(out: Path) -> Iterator[Path]:
+    """An empty folder beside ``out`` that is ours alone as long as the block runs; gone after it.
+
+    Its name is always the same, so that the next run finds what a killed one left; the lock ends
+    with its process, so that only what nobody works on is removed.
+    """
+    folder = out.parent / f".{out.name}.unfinished"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise Conflict(f"Somebody else is writing to {out} just now.") from error
+    try:
+        folder.chmod(0o700)
+        for left in folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _unpack(pieces: Iterator[bytes], archive: Path, folder: Path) -> None:

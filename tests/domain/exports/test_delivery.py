@@ -1,5 +1,8 @@
 import errno
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from sqlalchemy.orm import Session
 from annotator.core.db import now
 from annotator.core.errors import Conflict, InvalidInput, StorageFull, Tampered
 from annotator.domain import consent, exports
+from annotator.domain.exports import delivery
 from annotator.domain.verification import verify_export
 from annotator.models import AuditEntry, Export, Subject
 from tests.fakes import FakeVault, read_all
@@ -23,6 +27,44 @@ def test_the_folder_is_whole_and_right(
     assert report.ok, report.message
     assert report.manifest["id"] == ready.uid
     assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from annotator.domain.exports.delivery import _unfinished
+
+with _unfinished(Path(sys.argv[1])) as folder:
+    (folder / "export").mkdir()
+    (folder / "export" / "face.png").write_text("a face")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_one(
+    session: Session, vault: FakeVault, ready: Export, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    killed = subprocess.run([sys.executable, "-c", KILLED, place / "out"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = place.iterdir()
+    assert left.stat().st_mode & 0o777 == 0o700
+    assert (left / "export" / "face.png").exists()
+
+    exports.write_export(session, vault=vault, export=ready, out=place / "out")
+    assert [path.name for path in place.iterdir()] == ["out"]
+    assert not (place / "out" / "face.png").exists()
+
+
+def test_two_runs_to_one_place_do_not_meet(
+    session: Session, vault: FakeVault, ready: Export, tmp_path: Path
+) -> None:
+    out = tmp_path / "place" / "out"
+    out.parent.mkdir()
+    with delivery._unfinished(out), pytest.raises(Conflict, match="Somebody else"):
+        exports.write_export(session, vault=vault, export=ready, out=out)
+    assert not list(out.parent.iterdir())
 
 
 def test_keras_and_imagefolder_find_their_layout(

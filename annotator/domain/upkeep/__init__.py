@@ -1,0 +1,26 @@
+"""Keeping what is stored sound: naming damage, and removing what belongs to nothing."""
+
+from annotator.domain.upkeep.holdings import BLOBS, FIELDS
+from annotator.domain.upkeep.scrubbing import Damage, Scrub, parse_position
+from annotator.domain.upkeep.sweeping import (
+    GRACE,
+    Swept,
+    note,
+    start_daily_sweep,
+    sweep,
+    sweep_storage,
+)
+
+__all__ = [
+    "BLOBS",
+    "FIELDS",
+    "GRACE",
+    "Damage",
+    "Scrub",
+    "Swept",
+    "note",
+    "parse_position",
+    "start_daily_sweep",
+    "sweep",
+    "sweep_storage",
+]
