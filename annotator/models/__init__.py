@@ -10,6 +10,7 @@ from annotator.models.consent import (
     Subject,
 )
 from annotator.models.datasets import Dataset
+from annotator.models.erasure import ERASURE_STEPS, Erasure
 from annotator.models.exports import BALANCES, TIERS, Export, ExportItem
 from annotator.models.images import IMAGE_STATES, Face, Image
 from annotator.models.labelling import FLAGS, MODES, Annotation, Lease, Place, Review, Skip, Task
@@ -26,6 +27,7 @@ from annotator.models.operations import CONTEXTS, JOB_STATES, AuditEntry, Instal
 __all__ = [
     "BALANCES",
     "CONTEXTS",
+    "ERASURE_STEPS",
     "EVENT_KINDS",
     "EXPRESSIONS",
     "FLAGS",
@@ -44,6 +46,7 @@ __all__ = [
     "ClusterRun",
     "ConsentEvent",
     "Dataset",
+    "Erasure",
     "Export",
     "ExportItem",
     "Face",
