@@ -4,7 +4,7 @@ Pixels pass through domain code unopened: ``Pixels`` is an RGB uint8 array of sh
 only ``imaging`` and ``ml`` look inside.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
@@ -29,6 +29,10 @@ class Vault(Protocol):
 
     @property
     def install(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def epochs(self) -> Collection[int]: ...
     def create_key(self, subject: str) -> SubjectKey: ...
     def restore_key(self, wrapped: bytes, epoch: int, version: int) -> SubjectKey: ...
     def seal_blob(
@@ -60,7 +64,15 @@ class Vault(Protocol):
     def rotate(
         self, keys: Sequence[tuple[str, SubjectKey]]
     ) -> Iterator[tuple[str, SubjectKey]]: ...
+    def rewrap(self, subject: str, key: SubjectKey) -> SubjectKey: ...
     def destroy_epoch(self, epoch: int) -> None: ...
+
+
+class Ledger(Protocol):
+    """Who was erased, kept apart from what is backed up; see ``annotator.vault.ledger``."""
+
+    def append(self, record: Mapping[str, Any]) -> None: ...
+    def read(self) -> list[dict[str, Any]]: ...
 
 
 class Detection(NamedTuple):
@@ -160,6 +172,8 @@ class Tools(Protocol):
 
     @property
     def vault(self) -> Vault: ...
+    @property
+    def ledger(self) -> Ledger: ...
     @property
     def imaging(self) -> Imaging: ...
     @property

@@ -1,7 +1,16 @@
 """The vault: keys, sealed blobs and sealed fields. It knows no tables."""
 
 from annotator.vault.cipher import verify_signature
+from annotator.vault.ledger import LEDGER_NAME, Ledger
 from annotator.vault.opening import create_vault, open_vault
 from annotator.vault.vault import Vault, WrappedKey
 
-__all__ = ["Vault", "WrappedKey", "create_vault", "open_vault", "verify_signature"]
+__all__ = [
+    "LEDGER_NAME",
+    "Ledger",
+    "Vault",
+    "WrappedKey",
+    "create_vault",
+    "open_vault",
+    "verify_signature",
+]

@@ -308,6 +308,17 @@ class Vault:
         pieces = open_stream(self._ring.secret(STORE), context, _cut(sealed))
         return gather(pieces, size=plain_size(len(sealed)))
 
+    # The erasure ledger's end, which the key ring remembers
+
+    @property
+    def ledger_end(self) -> tuple[int, str]:
+        """Number and MAC of the erasure ledger's last line; 0 and "" before the first."""
+        return self._ring.ledger_end
+
+    def keep_ledger_end(self, number: int, mac: str) -> None:
+        """Has the key ring remember the erasure ledger's last line, durably."""
+        self._ring.keep_ledger_end(number, mac)
+
     # Indexes and signatures
 
     def blind_index(self, purpose: str, value: str | bytes) -> bytes:
