@@ -38,6 +38,7 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "cluster": curation.cluster_faces,
     "export": exports.build_export,
     "train": training.train_model,
+    "erase": erasure.finish_withdrawal,
     "renew_epoch": erasure.renew_epoch,
 }
 SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead
@@ -160,9 +161,10 @@ def run_job(
 
 
 def sweep_jobs(tools: Toolbox) -> list[int]:
-    """Puts jobs of dead workers back; returns all jobs that wait."""
+    """Puts jobs of dead workers back, and withdrawals whose job ended; returns all that wait."""
     silent = timedelta(seconds=SILENT_BEATS * tools.settings.job_heartbeat_seconds)
     with tools.transaction() as session:
+        erasure.resume_withdrawals(session)
         return jobs.requeue_dead(session, silent_for=silent)
 
 

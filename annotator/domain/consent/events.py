@@ -76,11 +76,23 @@ def record_consent(
 
 
 def withdraw_purposes(
-    session: Session, *, subject: Subject, purposes: Iterable[str], by: int | None = None
+    session: Session,
+    *,
+    subject: Subject,
+    purposes: Iterable[str],
+    by: int | None = None,
+    actor: str | None = None,
 ) -> None:
     """Writes down that a person takes back some purposes; takes effect with the commit.
 
     Withdrawing ``store`` is more than this: see ``annotator.domain.erasure``.
+
+    Args:
+        session: the open transaction.
+        subject: who takes back.
+        purposes: each on its own; see ``PURPOSES``.
+        by: who recorded it.
+        actor: how the log names whoever did it; by default what ``by`` says.
     """
     chosen = list(dict.fromkeys(purposes))
     check_purposes(chosen)
@@ -95,7 +107,7 @@ def withdraw_purposes(
     audit.append(
         session,
         action="consent.withdrawn",
-        actor=audit.actor_of(by),
+        actor=actor or audit.actor_of(by),
         subject=subject.id,
         purposes=chosen,
     )

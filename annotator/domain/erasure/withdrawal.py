@@ -1,8 +1,9 @@
 """Taking consent back: one purpose, some, or everything.
 
 Everything is a key event, not a delete. In one transaction the log is told, the subject's wrapped
-key and every row that came from their face go, and what left is marked; when it is committed the
-blobs go, and the job ``renew_epoch`` makes copies of the old key worthless.
+keys and every row that came from their face go, what left is marked, and what is still to be
+destroyed is written down. From then on nobody needs to ask again: the job ``erase`` does the rest,
+after a crash as well; see ``annotator.domain.erasure.steps``.
 
 Votes on a face go with the face: they say how a certain person looked, and no figure needs them
 once the picture is gone. The log keeps how many there were.
@@ -18,11 +19,13 @@ from annotator.core.db import now
 from annotator.core.errors import Conflict, InvalidInput
 from annotator.domain import audit, consent, jobs
 from annotator.domain.erasure.consequences import Consequences, foresee
+from annotator.domain.erasure.keys import destroy_keys
 from annotator.domain.labelling.lending import give_back
 from annotator.models import (
     PURPOSES,
     Annotation,
     ClusterMember,
+    Erasure,
     ExportItem,
     Face,
     Image,
@@ -43,54 +46,68 @@ class Withdrawal:
 
     Attributes:
         consequences: pictures, votes, exports and models that it touched.
-        job: renews the keys of everybody else; ``None`` when no key was destroyed.
+        job: does the rest: deletes what nothing points to and renews everybody else's keys.
         blobs: ids of the sealed bytes that are deleted once this is committed.
     """
 
     consequences: Consequences
-    job: Job | None
+    job: Job
     blobs: tuple[str, ...]
 
 
-def withdraw_subject(session: Session, *, subject: Subject, by: User | None) -> Withdrawal:
+def withdraw_subject(
+    session: Session, *, subject: Subject, by: User | None, actor: str | None = None
+) -> Withdrawal:
     """Takes everything back: afterwards nothing that is left can bring the face back.
 
     The blobs' ids are left in ``session.info["dead_blobs"]`` for the door, which deletes them
-    after the commit.
+    after the commit; the job deletes those that the door could not.
+
+    Args:
+        session: the open transaction.
+        subject: who withdraws.
+        by: who recorded it; ``None`` is the command line, or the person themselves.
+        actor: how the log names whoever did it; by default what ``by`` says.
 
     Raises:
         Conflict: they withdrew before.
     """
     _lock(session, subject)
+    actor = actor or audit.actor_of(by.id if by else None)
     consequences = foresee(session, subject=subject, purposes=PURPOSES)
-    consent.withdraw_purposes(session, subject=subject, purposes=PURPOSES, by=by.id if by else None)
-    epoch = subject.key_epoch or 1
-    subject.wrapped_key = subject.key_epoch = subject.key_version = None
+    _tell_consent(session, subject, PURPOSES, by, actor)
+    epoch = destroy_keys(session, subject=subject)
     subject.sealed_name = subject.sealed_contact = subject.group = None
     subject.withdrawn_at = now()
-    blobs = [*_delete_faces(session, subject), *_mark(session, subject, consequences, by)]
-    session.info.setdefault("dead_blobs", []).extend(blobs)
+    blobs = [*_delete_faces(session, subject), *_mark(session, subject, consequences, actor)]
     audit.append(
         session,
         action="subject.erased",
-        actor=audit.actor_of(by.id if by else None),
+        actor=actor,
         subject=subject.id,
         images=consequences.images,
         votes=consequences.votes,
     )
-    job = jobs.enqueue(
-        session,
-        kind="renew_epoch",
-        arguments={"epoch": epoch},
-        created_by=by.id if by else None,
-    )
+    job = _begin(session, subject, PURPOSES, blobs=blobs, epoch=epoch, by=by)
     return Withdrawal(consequences, job, tuple(blobs))
 
 
 def withdraw_purposes(
-    session: Session, *, subject: Subject, purposes: Iterable[str], by: User | None
+    session: Session,
+    *,
+    subject: Subject,
+    purposes: Iterable[str],
+    by: User | None,
+    actor: str | None = None,
 ) -> Withdrawal:
     """Takes some purposes back, with their effect; ``store`` takes everything back.
+
+    Args:
+        session: the open transaction.
+        subject: who withdraws.
+        purposes: what they take back.
+        by: who recorded it; ``None`` is the command line, or the person themselves.
+        actor: how the log names whoever did it; by default what ``by`` says.
 
     Raises:
         InvalidInput: none or an unknown purpose.
@@ -101,17 +118,51 @@ def withdraw_purposes(
     if not chosen:
         raise InvalidInput("Say which purpose is withdrawn.")
     if "store" in chosen:
-        return withdraw_subject(session, subject=subject, by=by)
+        return withdraw_subject(session, subject=subject, by=by, actor=actor)
     _lock(session, subject)
+    actor = actor or audit.actor_of(by.id if by else None)
     consequences = foresee(session, subject=subject, purposes=chosen)
-    consent.withdraw_purposes(session, subject=subject, purposes=chosen, by=by.id if by else None)
+    _tell_consent(session, subject, chosen, by, actor)
     if "prelabel" in chosen:
         _delete_guesses(session, subject)
     if "label" in chosen:
         _take_from_people(session, subject)
-    blobs = _mark(session, subject, consequences, by)
+    blobs = _mark(session, subject, consequences, actor)
+    job = _begin(session, subject, chosen, blobs=blobs, epoch=None, by=by)
+    return Withdrawal(consequences, job, tuple(blobs))
+
+
+def _tell_consent(
+    session: Session, subject: Subject, purposes: tuple[str, ...], by: User | None, actor: str
+) -> None:
+    number = by.id if by else None
+    consent.withdraw_purposes(session, subject=subject, purposes=purposes, by=number, actor=actor)
+
+
+def _begin(
+    session: Session,
+    subject: Subject,
+    purposes: tuple[str, ...],
+    *,
+    blobs: list[str],
+    epoch: int | None,
+    by: User | None,
+) -> Job:
+    """Writes down what is still to be destroyed, and wakes a worker for it."""
     session.info.setdefault("dead_blobs", []).extend(blobs)
-    return Withdrawal(consequences, None, tuple(blobs))
+    erasure = Erasure(
+        subject_id=subject.id, purposes=list(purposes), blobs=list(blobs), epoch=epoch
+    )
+    session.add(erasure)
+    session.flush()
+    job = jobs.enqueue(
+        session,
+        kind="erase",
+        arguments={"erasure_id": erasure.id},
+        created_by=by.id if by else None,
+    )
+    erasure.job_id = job.id
+    return job
 
 
 def _lock(session: Session, subject: Subject) -> None:
@@ -171,12 +222,9 @@ def _take_from_people(session: Session, subject: Subject) -> None:
     give_back(session, task_ids=task_ids)
 
 
-def _mark(
-    session: Session, subject: Subject, consequences: Consequences, by: User | None
-) -> list[str]:
+def _mark(session: Session, subject: Subject, consequences: Consequences, actor: str) -> list[str]:
     """Closes exports and marks models; answers the archives that nobody may open any more."""
-    moment, actor = now(), audit.actor_of(by.id if by else None)
-    blobs = []
+    moment, blobs = now(), []
     for export in consequences.exports:
         if export.withdrawn_at is None:
             export.withdrawn_at = moment
