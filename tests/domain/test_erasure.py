@@ -383,6 +383,30 @@ def test_an_export_being_built_does_not_keep_the_person(
     assert people[0].id not in set(session.scalars(select(ExportItem.subject_id)))
 
 
+def test_an_export_being_built_is_finished_though_somebody_withdraws(
+    session: Session, work: FakeWork, vault: FakeVault, dataset: Dataset, people: Any
+) -> None:
+    asked = exports.request_export(
+        session, dataset=dataset, recipient="University of X", by=None, wish=exports.Wish()
+    )
+    session.commit()
+    opened, leaving = vault.open_blob, [people[0]]
+
+    def withdraw_first(**arguments: Any) -> Any:
+        if leaving:  # every other key is wrapped anew, and the blobs of this one are gone
+            done = withdraw(session, vault, leaving.pop())
+            erasure.finish_withdrawal(work, **done.job.arguments)
+        return opened(**arguments)
+
+    vault.open_blob = withdraw_first
+    exports.build_export(work, export_id=asked.id)
+    session.rollback()
+    session.refresh(asked)
+    assert asked.state == "ready"
+    inside = set(session.scalars(select(ExportItem.subject_id)))
+    assert inside == {subject.id for subject in people[1:]}
+
+
 # Keys
 
 
