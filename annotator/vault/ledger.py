@@ -12,7 +12,7 @@ that a ledger whose end was cut off is noticed as well.
 
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,13 +46,13 @@ class Ledger:
 
     Args:
         path: the file; made with the first line.
-        seals: the vault.
+        seals: the vault, also of other copies of the same ledger.
         disk: the door to the file system.
     """
 
     def __init__(self, path: Path, *, seals: Seals, disk: Disk | None = None) -> None:
         self.path = path
-        self._seals = seals
+        self.seals = seals
         self._disk = disk or Disk()
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -76,8 +76,8 @@ class Ledger:
                 write_durably(self._disk, self.path, [_dump(each) + b"\n" for each in lines])
             # Also for a known line: a crash may have come between the two files.
             end = (lines[-1]["n"], lines[-1]["mac"])
-            if self._seals.ledger_end != end:
-                self._seals.keep_ledger_end(*end)
+            if self.seals.ledger_end != end:
+                self.seals.keep_ledger_end(*end)
 
     def read(self) -> list[dict[str, Any]]:
         """Every record, in order, without ``n`` and ``mac``.
@@ -87,12 +87,34 @@ class Ledger:
         """
         return [_content(line) for line in self._load()]
 
+    def adopt(self, other: "Ledger") -> int:
+        """Takes the lines of another copy of the same ledger, if it has more; counts the lines.
+
+        Raises:
+            Tampered: one of the two was changed, they are no copies of each other, or both are
+                shorter than the key ring says.
+        """
+        mine, theirs = self.read_lines(), other.read_lines()
+        shorter, longer = sorted((mine, theirs), key=len)
+        if longer[: len(shorter)] != shorter:
+            raise Tampered("These are not two copies of one erasure ledger.")
+        self._check_end(longer)
+        if longer != mine:
+            make_folders(self._disk, self.path.parent)
+            write_durably(self._disk, self.path, [_dump(each) + b"\n" for each in longer])
+        if longer:
+            self.seals.keep_ledger_end(longer[-1]["n"], longer[-1]["mac"])
+        return len(longer)
+
     def _load(self) -> list[dict[str, Any]]:
         lines = self.read_lines()
-        number, mac = self._seals.ledger_end
+        self._check_end(lines)
+        return lines
+
+    def _check_end(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        number, mac = self.seals.ledger_end
         if number and (len(lines) < number or lines[number - 1]["mac"] != mac):
             raise Tampered(CUT)
-        return lines
 
     def read_lines(self) -> list[dict[str, Any]]:
         """Every line with ``n`` and ``mac``, whatever the ring knows of the end.
@@ -123,7 +145,7 @@ class Ledger:
         return line if good and line.get("n") == number else None
 
     def _mac(self, before: str, line: Mapping[str, Any]) -> str:
-        return self._seals.blind_index(PURPOSE, before.encode() + b"\n" + _dump(line)).hex()
+        return self.seals.blind_index(PURPOSE, before.encode() + b"\n" + _dump(line)).hex()
 
 
 def _dump(line: Mapping[str, Any]) -> bytes:

@@ -273,6 +273,18 @@ class Vault:
         """Id and time of storing (seconds since 1970) of every blob, in no order."""
         return self._blobs.names()
 
+    def read_sealed(self, blob: str) -> Iterator[bytes]:
+        """A blob as it is stored, sealed, in pieces; for copies.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        return self._blobs.read(blob)
+
+    def write_sealed(self, blob: str, pieces: Iterable[bytes]) -> None:
+        """Puts a sealed blob back under its id; durable when this returns."""
+        self._blobs.write(blob, pieces)
+
     def delete_unfinished(self, *, before: float) -> int:
         """Removes what crashed writes left, older than a time in seconds since 1970; counts it."""
         return self._blobs.delete_unfinished(before=before)
