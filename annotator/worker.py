@@ -39,6 +39,7 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "cluster": curation.cluster_faces,
     "export": exports.build_export,
     "train": training.train_model,
+    "erase": erasure.finish_withdrawal,
     "renew_epoch": erasure.renew_epoch,
     "sweep_blobs": upkeep.sweep_storage,
 }
@@ -165,6 +166,7 @@ def sweep_jobs(tools: Toolbox) -> list[int]:
     """Puts jobs of dead workers back and starts what is due; returns all jobs that wait."""
     silent = timedelta(seconds=SILENT_BEATS * tools.settings.job_heartbeat_seconds)
     with tools.transaction() as session:
+        erasure.resume_withdrawals(session)
         upkeep.start_daily_sweep(session)
         return jobs.requeue_dead(session, silent_for=silent)
 

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -39,6 +39,10 @@ class FakeVault:
         self.epochs = {1}
         self.blobs: dict[str, tuple[Any, bytes]] = {}
         self._signers: dict[str, Ed25519PrivateKey] = {}
+
+    @property
+    def epoch(self) -> int:
+        return self.primary
 
     @property
     def primary(self) -> int:
@@ -146,6 +150,10 @@ class FakeVault:
 
         return wrap()
 
+    def rewrap(self, subject: str, key: Any) -> FakeKey:
+        self._check(subject, key)
+        return FakeKey(key.wrapped, self.primary, key.version)
+
     def destroy_epoch(self, epoch: int) -> None:
         if epoch == self.primary or epoch not in self.epochs:
             raise Conflict
@@ -229,11 +237,26 @@ class FakeLearning:
         }
 
 
+class FakeLedger:
+    """Keeps records in memory."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        if dict(record) not in self.records:
+            self.records.append(dict(record))
+
+    def read(self) -> list[dict[str, Any]]:
+        return list(self.records)
+
+
 @dataclass
 class FakeTools:
     """A toolbox of fakes."""
 
     vault: Any = field(default_factory=FakeVault)
+    ledger: Any = field(default_factory=FakeLedger)
     imaging: Any = None
     learning: Any = field(default_factory=FakeLearning)
     data: Path = Path()

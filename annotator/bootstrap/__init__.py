@@ -23,10 +23,11 @@ from annotator.core.db import GAP_SECONDS, open_engine
 from annotator.core.errors import AnnotatorError
 from annotator.core.secrecy import forbid_dumps
 from annotator.domain import audit, ports
-from annotator.vault import open_vault
+from annotator.vault import LEDGER_NAME, Ledger, Vault, open_vault
 
 log = logging.getLogger(__name__)
-KEY_FILE = Path("keys", "unlock.key")
+KEYS = "keys"  # the vault's folder below the data folder
+KEY_FILE = Path(KEYS, "unlock.key")
 BLOBS = "blobs"
 
 
@@ -78,6 +79,16 @@ class Toolbox:
         vault = open_vault(self.data, blobs=self.blobs, passphrase=passphrase, key_file=key_file)
         # The vault's keys are the ports' keys: the class and the protocol say the same.
         return cast("ports.Vault", vault)
+
+    @cached_property
+    def ledger(self) -> ports.Ledger:
+        """Who was erased; kept apart from what is backed up."""
+        return Ledger(self.ledger_file, seals=cast("Vault", self.vault))
+
+    @property
+    def ledger_file(self) -> Path:
+        """Where the erasure ledger is."""
+        return Path(self.settings.ledger or self.data / KEYS / LEDGER_NAME)
 
     @property
     def blobs(self) -> str | Path:

@@ -11,6 +11,7 @@ from annotator import __version__
 from annotator.cli import (
     development,
     installing,
+    keeping,
     learning,
     people,
     pictures,
@@ -33,7 +34,17 @@ def cli() -> None:
     """
 
 
-for module in (serving, installing, sets, learning, people, pictures, storage, development):
+for module in (
+    serving,
+    installing,
+    sets,
+    learning,
+    people,
+    pictures,
+    keeping,
+    storage,
+    development,
+):
     for command in module.COMMANDS:
         cli.add_command(command)
 

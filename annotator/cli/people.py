@@ -131,9 +131,8 @@ def withdraw(subject: str, yes: bool, as_json: bool) -> None:
             "models": [model.name for model in told.models],
             "recipients": told.recipients,
         }
-        job_id = done.job.id if done.job else None
-    if job_id is not None:
-        finish_job(tools, job_id, "Renewing keys")
+        job_id = done.job.id
+    finish_job(tools, job_id, "Renewing keys")
     recipients = f" Tell: {', '.join(told.recipients)}." if told.recipients else ""
     answer(
         summary,

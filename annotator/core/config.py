@@ -30,6 +30,7 @@ class Settings:
         web_threads: requests served at once by one web process.
         passphrase: opens the key ring; empty means its key file does.
         key_file: path of the key file; empty means ``keys/unlock.key`` inside ``data``.
+        ledger: path of the erasure ledger; empty means ``keys/erasures.jsonl`` inside ``data``.
         max_upload_mb: largest single upload in megabytes (10^6 bytes).
         lease_seconds: how long a task stays with the person who took it.
         session_hours: how long a sign-in lasts without use.
@@ -48,6 +49,7 @@ class Settings:
     web_threads: int = 8
     passphrase: str = ""
     key_file: str = ""
+    ledger: str = ""
     max_upload_mb: int = 50
     lease_seconds: int = 900
     session_hours: int = 12

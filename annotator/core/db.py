@@ -3,6 +3,7 @@
 import datetime as dt
 import sqlite3
 import time
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, text
@@ -108,6 +109,51 @@ def oldest_transaction(session: Session) -> dt.datetime | None:
     )
     moment: dt.datetime | None = session.scalar(query)
     return moment
+
+
+def empty_journal(engine: Engine, *, tables: Collection[str], patience: float) -> None:
+    """Removes deleted rows from where the database may still keep them.
+
+    SQLite: everything in the write-ahead log is moved to the database, where deleted bytes are
+    overwritten, and the log is cut to nothing. PostgreSQL: the tables are vacuumed at once, so that
+    dead rows are freed now and not when autovacuum comes by; its own write-ahead log and archives
+    of it keep what they hold until they are recycled.
+
+    Args:
+        engine: the database; the caller has no transaction open on it.
+        tables: those whose rows were deleted.
+        patience: seconds to wait for readers that still look at the old state.
+
+    Raises:
+        Busy: they still do.
+    """
+    if engine.dialect.name == "sqlite":
+        _cut_log(engine, patience)
+        return
+    names = ", ".join(engine.dialect.identifier_preparer.quote(name) for name in tables)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f"VACUUM {names}")
+
+
+def _cut_log(engine: Engine, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    raw = engine.raw_connection()
+    try:
+        cursor = raw.cursor()
+        # Asking again ourselves keeps writers waiting only while the log is really being moved.
+        cursor.execute("PRAGMA busy_timeout=0")
+        try:
+            while True:
+                busy, frames, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy and frames <= 0:
+                    return
+                if time.monotonic() >= deadline:
+                    raise Busy("Somebody still reads the database's old state; it is tried again.")
+                time.sleep(ASK_AGAIN_SECONDS * 10)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
+    finally:
+        raw.close()
 
 
 def explain(error: Exception) -> AnnotatorError | None:

@@ -29,14 +29,17 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     """
     with engine.begin() as connection:
         config = _configure()
-        script = ScriptDirectory.from_config(config)
         present = MigrationContext.configure(connection).get_current_revision()
-        if present is not None and present not in {
-            each.revision for each in script.walk_revisions()
-        }:
+        if present is not None and not knows(present):
             raise Conflict("The database is of a newer version of Annotator; install that version.")
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def knows(revision: str) -> bool:
+    """Tells whether this program has a revision; one of a newer program it has not."""
+    script = ScriptDirectory.from_config(_configure())
+    return revision in {each.revision for each in script.walk_revisions()}
 
 
 def downgrade(engine: Engine, revision: str) -> None:

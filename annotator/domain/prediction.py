@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from annotator.core.db import now
 from annotator.core.errors import Conflict
 from annotator.domain import audit, consent, jobs
-from annotator.domain.ports import Guess, SubjectKey, Vault
+from annotator.domain.ports import Guess, Vault
 from annotator.models import Face, Image, Installation, Job, ModelVersion, Prediction, Subject
 
 CHUNK = 256
@@ -90,16 +90,14 @@ def predict_faces(work: jobs.Work, *, dataset_id: int) -> dict[str, int]:
         chunk = wanted[start : start + CHUNK]
         with work.transaction() as session:
             opened = _open_crops(session, work.tools.vault, chunk)
-        guesses = work.tools.learning.guess(weights, [crop for _, _, _, crop in opened])
+        guesses = work.tools.learning.guess(weights, [crop for _, crop in opened])
         with work.transaction() as session:
-            for (face_id, uid, key, _), guess in zip(opened, guesses, strict=True):
+            for (face_id, _), guess in zip(opened, guesses, strict=True):
                 written += _write(
                     session,
                     vault=work.tools.vault,
                     model_id=model_id,
                     face_id=face_id,
-                    uid=uid,
-                    key=key,
                     guess=guess,
                 )
         work.report(min(start + CHUNK, len(wanted)), len(wanted))
@@ -144,9 +142,7 @@ def _unseen(session: Session, *, dataset_id: int, model_id: int) -> list[int]:
     )
 
 
-def _open_crops(
-    session: Session, vault: Vault, face_ids: Sequence[int]
-) -> list[tuple[int, str, SubjectKey, bytes]]:
+def _open_crops(session: Session, vault: Vault, face_ids: Sequence[int]) -> list[tuple[int, bytes]]:
     rows = session.execute(
         select(Face, Subject)
         .join(Subject, Subject.id == Face.subject_id)
@@ -157,7 +153,7 @@ def _open_crops(
     for face, subject in rows:
         key = consent.key_of(vault, subject)
         crop = vault.open_blob(subject=subject.uid, key=key, blob=face.crop_blob, kind="crop")
-        opened.append((face.id, subject.uid, key, crop))
+        opened.append((face.id, crop))
     return opened
 
 
@@ -167,8 +163,6 @@ def _write(
     vault: Vault,
     model_id: int,
     face_id: int,
-    uid: str,
-    key: SubjectKey,
     guess: Guess,
 ) -> bool:
     known = session.scalar(
@@ -180,8 +174,9 @@ def _write(
     if consent.allowed(session, subject=face.subject, purpose="prelabel") is None:
         return False  # withdrawn while the model was looking
     sealed = vault.seal_field(
-        subject=uid,
-        key=key,
+        subject=face.subject.uid,
+        # Read anew: the key may have been wrapped anew while the model was looking.
+        key=consent.key_of(vault, face.subject),
         table="predictions",
         column="embedding",
         row=_row(model_id, face_id),

@@ -14,6 +14,7 @@ from annotator.models.consent import (
     Subject,
 )
 from annotator.models.datasets import Dataset
+from annotator.models.erasure import ERASURE_STEPS, Erasure
 from annotator.models.evidence import AuditEntry, AuditHead, AuditNode, AuditSalt, Checkpoint
 from annotator.models.exports import BALANCES, TIERS, Export, ExportItem
 from annotator.models.images import IMAGE_STATES, Face, Image
@@ -33,6 +34,7 @@ __all__ = [
     "ASSENTS",
     "BALANCES",
     "CONTEXTS",
+    "ERASURE_STEPS",
     "EVENT_KINDS",
     "EXPRESSIONS",
     "FLAGS",
@@ -58,6 +60,7 @@ __all__ = [
     "ConsentEvent",
     "ConsentStatement",
     "Dataset",
+    "Erasure",
     "Export",
     "ExportItem",
     "Face",

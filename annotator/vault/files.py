@@ -287,6 +287,17 @@ class OpenFile:
             self._disk.close(self._descriptor)
 
 
+def copy_file(source: Path, target: Path, *, disk: Disk | None = None) -> None:
+    """Copies a file durably; only its owner may read the copy.
+
+    Raises:
+        NotFound: there is no such file.
+        StorageFull, StorageFailed: nothing was written.
+    """
+    disk = disk or Disk()
+    write_durably(disk, target, read_pieces(disk, source, first=1 << 20, size=1 << 20))
+
+
 def make_folders(disk: Disk, path: Path) -> None:
     """Makes a folder and those above it, durably; one that is there is made durable as well.
 

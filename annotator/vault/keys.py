@@ -196,6 +196,20 @@ class KeyRing:
 
         self._change(edit)
 
+    @property
+    def ledger_end(self) -> tuple[int, str]:
+        """Number and MAC of the erasure ledger's last line; 0 and "" before the first."""
+        end = self._fresh().document.get("ledger", {})
+        return int(end.get("n", 0)), str(end.get("mac", ""))
+
+    def keep_ledger_end(self, number: int, mac: str) -> None:
+        """Remembers the erasure ledger's last line, durably."""
+
+        def edit(document: dict[str, Any]) -> None:
+            document["ledger"] = {"n": number, "mac": mac}
+
+        self._change(edit)
+
     def _change(self, edit: Callable[[dict[str, Any]], None]) -> _State:
         with self._lock, hold(self._disk, self._folder / LOCK_NAME):
             document = json.loads(json.dumps(self._load().document))

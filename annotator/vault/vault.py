@@ -312,6 +312,19 @@ class Vault:
         """Id and time of storing (seconds since 1970) of every blob, in no order."""
         return self._blobs.names()
 
+    def read_sealed(self, blob: str) -> Iterator[bytes]:
+        """A blob as it is stored, sealed, in pieces; for copies.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        with self._blobs.open(blob) as sealed:
+            yield from read_pieces(sealed)
+
+    def write_sealed(self, blob: str, pieces: Iterable[bytes]) -> None:
+        """Puts a sealed blob back under its id; durable when this returns."""
+        self._blobs.write(blob, pieces)
+
     def delete_unfinished(self, *, before: float) -> int:
         """Removes what crashed writes left, older than a time in seconds since 1970; counts it."""
         return self._blobs.delete_unfinished(before=before)
@@ -344,6 +357,17 @@ class Vault:
         """What ``seal_bytes`` sealed for the same purpose."""
         context = bind("store", self.install, purpose)
         return open_whole(self._ring.secret(STORE), context, HeldBytes(sealed))
+
+    # The erasure ledger's end, which the key ring remembers
+
+    @property
+    def ledger_end(self) -> tuple[int, str]:
+        """Number and MAC of the erasure ledger's last line; 0 and "" before the first."""
+        return self._ring.ledger_end
+
+    def keep_ledger_end(self, number: int, mac: str) -> None:
+        """Has the key ring remember the erasure ledger's last line, durably."""
+        self._ring.keep_ledger_end(number, mac)
 
     # Indexes and signatures
 

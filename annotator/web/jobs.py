@@ -22,6 +22,7 @@ KIND_WORDS = {
     "cluster": "Group faces",
     "export": "Build an export",
     "train": "Train a model",
+    "erase": "Finish a withdrawal",
     "renew_epoch": "Renew the keys",
     "sweep_blobs": "Remove orphans",
 }

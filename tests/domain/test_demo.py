@@ -175,7 +175,7 @@ def test_some_change_their_minds(
     left = set(session.scalars(select(Image.subject_id)))
     assert left == {person.id for person in staying}
     kinds = session.scalars(select(Job.kind)).all()
-    assert list(kinds) == ["renew_epoch"] * demo.WITHDRAWN
+    assert list(kinds) == ["erase"] * demo.WITHDRAWN
 
 
 def test_it_is_the_same_every_time(

@@ -16,6 +16,7 @@ from annotator.models import (
     ClusterMember,
     ClusterRun,
     Dataset,
+    Erasure,
     Export,
     ExportItem,
     Face,
@@ -282,7 +283,6 @@ def test_withdrawing_store_is_withdrawing_everything(
 ) -> None:
     done = withdraw(session, vault, people[0], "store")
     assert done.consequences.everything
-    assert done.job is not None
     assert people[0].wrapped_key is None
 
 
@@ -291,7 +291,8 @@ def test_withdrawing_prelabel_forgets_what_models_said(
 ) -> None:
     before = rows_about(session, people[0])
     done = withdraw(session, vault, people[0], "prelabel")
-    assert done.job is None
+    row = session.scalars(select(Erasure)).one()
+    assert (row.purposes, row.epoch, row.job_id) == (["prelabel"], None, done.job.id)
     after = rows_about(session, people[0])
     assert (after["predictions"], after["cluster_members"]) == (0, 0)
     kept = {name for name in after if name not in {"predictions", "cluster_members"}}
@@ -383,6 +384,30 @@ def test_an_export_being_built_does_not_keep_the_person(
     assert people[0].id not in set(session.scalars(select(ExportItem.subject_id)))
 
 
+def test_an_export_being_built_is_finished_though_somebody_withdraws(
+    session: Session, work: FakeWork, vault: FakeVault, dataset: Dataset, people: Any
+) -> None:
+    asked = exports.request_export(
+        session, dataset=dataset, recipient="University of X", by=None, wish=exports.Wish()
+    )
+    session.commit()
+    opened, leaving = vault.open_blob, [people[0]]
+
+    def withdraw_first(**arguments: Any) -> Any:
+        if leaving:  # every other key is wrapped anew, and the blobs of this one are gone
+            done = withdraw(session, vault, leaving.pop())
+            erasure.finish_withdrawal(work, **done.job.arguments)
+        return opened(**arguments)
+
+    vault.open_blob = withdraw_first
+    exports.build_export(work, export_id=asked.id)
+    session.rollback()
+    session.refresh(asked)
+    assert asked.state == "ready"
+    inside = set(session.scalars(select(ExportItem.subject_id)))
+    assert inside == {subject.id for subject in people[1:]}
+
+
 # Keys
 
 
@@ -423,8 +448,8 @@ def test_the_old_key_opens_nothing_and_the_others_open_everything(
         consent.key_of(vault, gone)
     # The stolen copy of the row still opens until the epoch is gone, and then no more.
     assert vault.open_blob(subject=uid, key=stolen, blob=blob, kind="crop")
-    result = erasure.renew_epoch(real, **done.job.arguments)
-    assert result == {"keys": 2, "epoch": 2}
+    result = erasure.finish_withdrawal(real, **done.job.arguments)
+    assert result == {"subject": gone.id, "epoch": 2}
     with pytest.raises((KeyDestroyed, Tampered)):
         vault.open_blob(subject=uid, key=stolen, blob=blob, kind="crop")
     for face, key in zip(faces[1:], stolen_others, strict=True):
@@ -444,7 +469,7 @@ def test_the_last_person_s_key_is_worthless_as_well(session: Session, real: Fake
     stolen, blob = consent.key_of(vault, subject), face.crop_blob
     done = erasure.withdraw_subject(session, subject=subject, by=None)
     session.commit()
-    assert erasure.renew_epoch(real, **done.job.arguments) == {"keys": 0, "epoch": 2}
+    assert erasure.finish_withdrawal(real, **done.job.arguments)["epoch"] == 2
     with pytest.raises((KeyDestroyed, Tampered)):
         vault.open_blob(subject=subject.uid, key=stolen, blob=blob, kind="crop")
 
@@ -452,9 +477,9 @@ def test_the_last_person_s_key_is_worthless_as_well(session: Session, real: Fake
 def test_renewing_twice_is_fine(
     session: Session, work: FakeWork, vault: FakeVault, people: Any
 ) -> None:
-    done = withdraw(session, vault, people[0])
+    withdraw(session, vault, people[0])
     for epoch in (2, 3):
-        assert erasure.renew_epoch(work, **done.job.arguments)["epoch"] == epoch
+        assert erasure.renew_epoch(work) == {"keys": 11, "epoch": epoch, "damaged": 0}
         assert vault.epochs == {epoch}
     with Session(work.engine) as fresh:
         epochs = set(fresh.scalars(select(Subject.key_epoch)))
@@ -467,10 +492,10 @@ def test_a_crash_before_the_old_epoch_went_is_made_good_by_the_next_run(
     done = withdraw(session, vault, people[0])
     monkeypatch.setattr(vault, "destroy_epoch", lambda _epoch: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        erasure.renew_epoch(work, **done.job.arguments)
+        erasure.finish_withdrawal(work, **done.job.arguments)
     assert vault.epochs == {1, 2}
     monkeypatch.undo()
-    erasure.renew_epoch(work, **done.job.arguments)
+    erasure.finish_withdrawal(work, **done.job.arguments)
     assert vault.epochs == {3}
 
 
@@ -478,7 +503,7 @@ def test_somebody_who_is_added_afterwards_has_a_key_of_the_new_epoch(
     session: Session, work: FakeWork, vault: FakeVault, dataset: Dataset, people: Any
 ) -> None:
     done = withdraw(session, vault, people[0])
-    erasure.renew_epoch(work, **done.job.arguments)
+    erasure.finish_withdrawal(work, **done.job.arguments)
     assert make_subject(session, vault, dataset).key_epoch == 2
     assert vault.epochs == {2}
 
@@ -488,4 +513,6 @@ def test_the_job_is_written_down_with_the_withdrawal(
 ) -> None:
     done = withdraw(session, vault, people[0])
     job = session.get_one(Job, done.job.id)
-    assert (job.kind, job.arguments, job.dataset_id) == ("renew_epoch", {"epoch": 1}, None)
+    row = session.scalars(select(Erasure)).one()
+    assert (job.kind, job.arguments, job.dataset_id) == ("erase", {"erasure_id": row.id}, None)
+    assert (row.epoch, row.job_id, row.blobs) == (1, job.id, list(done.blobs))

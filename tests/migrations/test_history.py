@@ -1,5 +1,6 @@
 """The tables' history: up, down, no drift, and with data; on SQLite and on PostgreSQL."""
 
+import datetime as dt
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from annotator.core import migrate
 from annotator.core.db import open_engine
 from annotator.core.errors import Conflict
-from annotator.models import Dataset, Subject
+from annotator.models import PURPOSES, Dataset, Erasure, Subject
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -67,3 +68,22 @@ def test_a_newer_database_is_refused(engine: Engine) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(Conflict, match="newer version"):
         migrate.upgrade(engine)
+
+
+def test_those_who_withdrew_before_wait_for_the_ledger(engine: Engine) -> None:
+    migrate.upgrade(engine, "0001")
+    moment = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+    with Session(engine) as session:
+        dataset = Dataset(name="Pilot")
+        session.add(dataset)
+        session.flush()
+        for code, when in (("P-1", None), ("P-2", moment)):
+            session.add(Subject(uid=code, dataset_id=dataset.id, code=code, withdrawn_at=when))
+        session.commit()
+    migrate.upgrade(engine)
+    with Session(engine) as session:
+        row = session.query(Erasure).one()
+        assert session.get_one(Subject, row.subject_id).code == "P-2"
+        assert (row.step, row.created_at, row.blobs) == ("close", moment, [])
+        assert row.purposes == list(PURPOSES)
+        assert row.finished_at is None

@@ -1,61 +1,142 @@
-"""After an erasure everybody else's key is wrapped anew and the old wrapping key destroyed.
+"""A person's keys are destroyed here, and after it everybody else's are wrapped anew.
 
-What is left of the erased key, in the database's journal, in freed blocks or in a stolen copy, was
-wrapped under the old key and is worth nothing from then on.
+What is left of an erased key, in the database's journal, in freed blocks or in a stolen copy, was
+wrapped under an epoch that is destroyed, and is worth nothing from then on.
 """
 
-from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from annotator.core.errors import Conflict
-from annotator.domain import audit, consent, jobs
-from annotator.domain.ports import SubjectKey, Vault
+from annotator.core.db import Base
+from annotator.core.errors import Conflict, KeyDestroyed, Tampered
+from annotator.domain import audit, jobs
+from annotator.domain.ports import Vault
 from annotator.models import Installation, Subject
 
+BATCH = 1000  # keys wrapped in one transaction, so that others get to write in between
 
-def renew_epoch(work: jobs.Work, *, epoch: int) -> dict[str, int]:
-    """Job ``renew_epoch``. Idempotent: a second run makes one more epoch and destroys the others.
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Three columns that hold one wrapped key of a subject."""
+
+    wrapped: str
+    epoch: str
+    version: str
+
+
+# Every place where a subject's row may hold a key. Destroying and renewing both go through this
+# list, so that no key of a person can be forgotten by either.
+PLACES = (_Place("wrapped_key", "key_epoch", "key_version"),)
+
+
+def destroy_keys(session: Session, *, subject: Subject) -> int:
+    """Takes every key of a person out of their row.
+
+    Returns:
+        The newest epoch under which any key of anybody is wrapped. Copies of the destroyed keys
+        may be left that were wrapped under it or before; so all epochs up to it have to go.
+    """
+    session.flush()
+    newest = [func.max(getattr(Subject, place.epoch)) for place in PLACES]
+    epochs = session.execute(select(*newest)).one()
+    for place in PLACES:
+        for column in (place.wrapped, place.epoch, place.version):
+            setattr(subject, column, None)
+    return max((epoch for epoch in epochs if epoch is not None), default=1)
+
+
+def renew_epoch(work: jobs.Work, *, epoch: int = 0) -> dict[str, int]:
+    """Job ``renew_epoch``: wraps all keys under a new epoch and destroys every older one.
+
+    Idempotent, and safe beside itself: a second run makes one more epoch. It never goes on with an
+    epoch that an interrupted run began: a transaction that was rolled back may have left a key of
+    somebody who withdrew since, wrapped under that epoch, in the journal.
 
     Args:
         work: the job.
-        epoch: the epoch under which the erased key was wrapped.
+        epoch: kept for jobs that name what has to go; all older epochs go anyway.
 
     Returns:
-        ``keys`` wrapped anew, and the ``epoch`` that is in force.
+        ``keys`` wrapped anew, the ``epoch`` that is in force, and ``damaged``: keys that do not
+        open and were left as they are; they opened nothing before.
     """
+    del epoch
     vault = work.tools.vault
     with work.transaction() as session:
-        # Whoever adds a person holds this row too, so that nobody gets a key under the old epoch
-        # while this is being committed; SQLite has one writer anyway.
+        # Whoever adds a person holds this row too (see ``consent.create_subject``), so that nobody
+        # gets a key under an old epoch once this is committed; SQLite has one writer anyway.
         session.execute(select(Installation.id).with_for_update())
-        subjects = _with_keys(session)
-        oldest = min([epoch, *(subject.key_epoch or epoch for subject in subjects)])
-        newest = _rewrap(session, vault, subjects)
-        renewed = len(subjects)
-    for old in range(oldest, newest):
-        with suppress(Conflict):  # destroyed by an earlier run
+        list(vault.rotate([]))
+        newest = vault.epoch
+        total = _count_keys(session, newest)
+    renewed, damaged = 0, list[int]()
+    for place in PLACES:
+        last: int | None = 0
+        while last is not None:
+            with work.transaction() as session:
+                wrapped, broken, last = _rewrap(session, vault, place, newest, last)
+            renewed, damaged = renewed + wrapped, damaged + broken
+            work.report(renewed, max(total, renewed))
+    for old in [old for old in vault.epochs if old < newest]:
+        with suppress(Conflict):  # somebody else was faster
             vault.destroy_epoch(old)
     with work.transaction() as session:
-        audit.append(session, action="keys.renewed", actor="worker", epoch=newest, keys=renewed)
-    work.report(renewed, renewed)
-    return {"keys": renewed, "epoch": newest}
+        audit.append(
+            session,
+            action="keys.renewed",
+            actor="worker",
+            epoch=newest,
+            keys=renewed,
+            damaged=damaged,
+        )
+    return {"keys": renewed, "epoch": newest, "damaged": len(damaged)}
 
 
-def _with_keys(session: Session) -> Sequence[Subject]:
-    query = select(Subject).where(Subject.wrapped_key.is_not(None)).order_by(Subject.id)
-    return session.scalars(query.with_for_update()).all()
+def _count_keys(session: Session, newest: int) -> int:
+    return sum(
+        session.scalar(select(func.count(Subject.id)).where(getattr(Subject, place.epoch) < newest))
+        or 0
+        for place in PLACES
+    )
 
 
-def _rewrap(session: Session, vault: Vault, subjects: Sequence[Subject]) -> int:
-    """Wraps keys under a new epoch; answers its number."""
-    keys: list[tuple[str, SubjectKey]] = [(who.uid, consent.key_of(vault, who)) for who in subjects]
-    for subject, (uid, key) in zip(subjects, vault.rotate(keys), strict=True):
-        assert subject.uid == uid
-        subject.wrapped_key = key.wrapped
-        subject.key_epoch, subject.key_version = key.epoch, key.version
-    session.flush()
-    # Also right when nobody is left: a key made now is wrapped under the epoch in force.
-    return vault.create_key("nobody").epoch
+def _rewrap(
+    session: Session, vault: Vault, place: _Place, newest: int, after: int
+) -> tuple[int, list[int], int | None]:
+    """Wraps one batch of keys anew.
+
+    Returns:
+        How many were wrapped, the subjects whose key does not open, and the last subject of the
+        batch; ``None`` when there is no batch left.
+    """
+    columns = [getattr(Subject, name) for name in (place.wrapped, place.epoch, place.version)]
+    rows = session.execute(
+        select(Subject.id, Subject.uid, *columns)
+        .where(Subject.id > after, columns[0].is_not(None), columns[1] < newest)
+        .order_by(Subject.id)
+        .limit(BATCH)
+        .with_for_update()
+    ).all()
+    values: list[dict[str, Any]] = []
+    broken: list[int] = []
+    for number, uid, wrapped, epoch, version in rows:
+        try:
+            key = vault.rewrap(uid, vault.restore_key(wrapped, epoch, version))
+        except (KeyDestroyed, Tampered):
+            broken.append(number)
+        else:
+            values.append({"number": number, "wrapped": key.wrapped, "epoch": key.epoch})
+    if values:
+        table = Base.metadata.tables[Subject.__tablename__]
+        session.connection().execute(
+            update(table)
+            .where(table.c.id == bindparam("number"))
+            .values({place.wrapped: bindparam("wrapped"), place.epoch: bindparam("epoch")}),
+            values,
+        )
+    return len(values), broken, rows[-1].id if rows else None

@@ -1,8 +1,9 @@
 """Taking consent back: one purpose, some, or everything.
 
 Everything is a key event, not a delete. In one transaction the log is told, the subject's wrapped
-key and every row that came from their face go, and what left is marked; when it is committed the
-blobs go, and the job ``renew_epoch`` makes copies of the old key worthless.
+keys and every row that came from their face go, what left is marked, and what is still to be
+destroyed is written down. From then on nobody needs to ask again: the job ``erase`` does the rest,
+after a crash as well; see ``annotator.domain.erasure.steps``.
 
 Votes on a face go with the face: they say how a certain person looked, and no figure needs them
 once the picture is gone. The log keeps how many there were.
@@ -18,11 +19,13 @@ from annotator.core.db import now
 from annotator.core.errors import Conflict, InvalidInput
 from annotator.domain import audit, consent, jobs
 from annotator.domain.erasure.consequences import Consequences, foresee
+from annotator.domain.erasure.keys import destroy_keys
 from annotator.domain.labelling.lending import give_back
 from annotator.models import (
     PURPOSES,
     Annotation,
     ClusterMember,
+    Erasure,
     ExportItem,
     Face,
     Image,
@@ -43,12 +46,12 @@ class Withdrawal:
 
     Attributes:
         consequences: pictures, votes, exports and models that it touched.
-        job: renews the keys of everybody else; ``None`` when no key was destroyed.
+        job: does the rest: deletes what nothing points to and renews everybody else's keys.
         blobs: ids of the sealed bytes that are deleted once this is committed.
     """
 
     consequences: Consequences
-    job: Job | None
+    job: Job
     blobs: tuple[str, ...]
 
 
@@ -58,7 +61,7 @@ def withdraw_subject(
     """Takes everything back: afterwards nothing that is left can bring the face back.
 
     The blobs' ids are left in ``session.info["dead_blobs"]`` for the door, which deletes them
-    after the commit.
+    after the commit; the job deletes those that the door could not.
 
     Args:
         session: the open transaction.
@@ -72,10 +75,8 @@ def withdraw_subject(
     _lock(session, subject)
     actor = actor or audit.actor_of(by.id if by else None)
     consequences = foresee(session, subject=subject, purposes=PURPOSES)
-    number = by.id if by else None
-    consent.withdraw_purposes(session, subject=subject, purposes=PURPOSES, by=number, actor=actor)
-    epoch = subject.key_epoch or 1
-    subject.wrapped_key = subject.key_epoch = subject.key_version = None
+    _tell_consent(session, subject, PURPOSES, by, actor)
+    epoch = destroy_keys(session, subject=subject)
     subject.sealed_name = subject.sealed_contact = subject.group = None
     subject.sealed_guardian_name = subject.sealed_guardian_contact = subject.majority_at = None
     subject.withdrawn_at = now()
@@ -84,7 +85,6 @@ def withdraw_subject(
         *consent.forget_statements(session, subject=subject),
         *_mark(session, subject, consequences, actor),
     ]
-    session.info.setdefault("dead_blobs", []).extend(blobs)
     audit.append(
         session,
         action="subject.erased",
@@ -93,12 +93,7 @@ def withdraw_subject(
         images=consequences.images,
         votes=consequences.votes,
     )
-    job = jobs.enqueue(
-        session,
-        kind="renew_epoch",
-        arguments={"epoch": epoch},
-        created_by=by.id if by else None,
-    )
+    job = _begin(session, subject, PURPOSES, blobs=blobs, epoch=epoch, by=by)
     return Withdrawal(consequences, job, tuple(blobs))
 
 
@@ -132,15 +127,47 @@ def withdraw_purposes(
     _lock(session, subject)
     actor = actor or audit.actor_of(by.id if by else None)
     consequences = foresee(session, subject=subject, purposes=chosen)
-    number = by.id if by else None
-    consent.withdraw_purposes(session, subject=subject, purposes=chosen, by=number, actor=actor)
+    _tell_consent(session, subject, chosen, by, actor)
     if "prelabel" in chosen:
         _delete_guesses(session, subject)
     if "label" in chosen:
         _take_from_people(session, subject)
     blobs = _mark(session, subject, consequences, actor)
+    job = _begin(session, subject, chosen, blobs=blobs, epoch=None, by=by)
+    return Withdrawal(consequences, job, tuple(blobs))
+
+
+def _tell_consent(
+    session: Session, subject: Subject, purposes: tuple[str, ...], by: User | None, actor: str
+) -> None:
+    number = by.id if by else None
+    consent.withdraw_purposes(session, subject=subject, purposes=purposes, by=number, actor=actor)
+
+
+def _begin(
+    session: Session,
+    subject: Subject,
+    purposes: tuple[str, ...],
+    *,
+    blobs: list[str],
+    epoch: int | None,
+    by: User | None,
+) -> Job:
+    """Writes down what is still to be destroyed, and wakes a worker for it."""
     session.info.setdefault("dead_blobs", []).extend(blobs)
-    return Withdrawal(consequences, None, tuple(blobs))
+    erasure = Erasure(
+        subject_id=subject.id, purposes=list(purposes), blobs=list(blobs), epoch=epoch
+    )
+    session.add(erasure)
+    session.flush()
+    job = jobs.enqueue(
+        session,
+        kind="erase",
+        arguments={"erasure_id": erasure.id},
+        created_by=by.id if by else None,
+    )
+    erasure.job_id = job.id
+    return job
 
 
 def _lock(session: Session, subject: Subject) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
-from annotator.core.errors import AnnotatorError, Conflict
+from annotator.core.errors import AnnotatorError, Conflict, KeyDestroyed, NotFound
 from annotator.domain import audit, consent, jobs
 from annotator.domain.exports.archive import Listing, zip_stream
 from annotator.domain.exports.card import write_card, write_croissant
@@ -82,20 +82,26 @@ def build_export(
         Cancelled: a person stopped it.
     """
     try:
+        failure: AnnotatorError = Conflict(CHANGED)
         for _ in range(ATTEMPTS):
             with work.transaction() as session:
                 export = get_export(session, export_id=export_id)
                 if export.state == "ready":
                     return _summary(export.counts)
                 plan = _plan(session, export, work.tools.vault, min_votes)
-            built = _build(work, plan)
+            try:
+                built = _build(work, plan)
+            except (KeyDestroyed, NotFound) as error:
+                # Somebody withdrew: their pictures are gone, everybody else's keys wrapped anew.
+                failure = error
+                continue
             with work.transaction() as session:
                 done = _keep(session, export_id, plan, built)
                 if not done:
                     session.info.setdefault("dead_blobs", []).append(built.blob)
             if done:
                 return _summary(plan.manifest["counts"])
-        raise Conflict(CHANGED)
+        raise failure
     except AnnotatorError:
         with work.transaction() as session:
             get_export(session, export_id=export_id).state = "failed"

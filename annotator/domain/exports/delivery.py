@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -114,7 +115,7 @@ def open_archive(
         Conflict: it may not leave; see ``check_deliverable``.
     """
     blob = check_deliverable(session, export=export)
-    part = {} if start == 0 and stop is None else {"start": start, "stop": stop}
+    part: dict[str, Any] = {} if start == 0 and stop is None else {"start": start, "stop": stop}
     actor = audit.actor_of(by)
     audit.append(session, action="export.delivered", actor=actor, export=export.id, **part)
     return vault.open_archive(purpose=ARCHIVE, blob=blob, start=start, stop=stop)

@@ -1,11 +1,14 @@
 """The jobs that turn received pictures into redacted ones."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from annotator.core.errors import AnnotatorError
+from annotator.core.errors import AnnotatorError, KeyDestroyed
 from annotator.domain import consent, jobs
 from annotator.domain.ports import Box, Detection, Pixels, SubjectKey, Tools, Vault
 from annotator.domain.redaction.rendition import (
@@ -21,6 +24,8 @@ from annotator.models import Dataset, Image
 
 CHUNK = {True: 64, False: 1}  # pictures per transaction: cropped ones are small
 CERTAIN = 1.0  # the score of a face that a person drew, or that fills a cropped picture
+ATTEMPTS = 5  # keys may be wrapped anew while a picture is being looked at
+_Seen = TypeVar("_Seen", bound=Rendition | Undecided | str)
 OUR_FAULT = 500  # errors from this status on are not the picture's
 
 
@@ -51,9 +56,9 @@ def process_images(work: jobs.Work, *, images: list[int]) -> dict[str, int]:
             cropped = session.scalar(select(Image.cropped).where(Image.id == images[position]))
             chunk = images[position : position + CHUNK[bool(cropped)]]
             taken = [_take(session, work.tools.vault, image_id, "received") for image_id in chunk]
-        looked = [(item, _look(work.tools, item)) for item in taken if item is not None]
+        looked = [_look(work, item, "received", _examine) for item in taken if item is not None]
         with work.transaction() as session:
-            for item, result in looked:
+            for item, result in filter(None, looked):
                 _write(session, item, result, "received", "worker")
         position += len(chunk)
         work.report(position, len(images))
@@ -87,17 +92,22 @@ def redact_image(
         drawn = Detection((x, y, width, height), (), CERTAIN)
         faces = [*without_double(faces, drawn), drawn]
         keep = len(faces) - 1
-    pixels = _open_sanitised(work.tools, taken)
-    rendition = render(
-        work.tools,
-        subject=taken.subject,
-        key=taken.key,
-        pixels=pixels,
-        faces=faces,
-        keep=keep or 0,
-    )
+
+    def draw(tools: Tools, taken: _Taken) -> Rendition:
+        return render(
+            tools,
+            subject=taken.subject,
+            key=taken.key,
+            pixels=_open_sanitised(tools, taken),
+            faces=faces,
+            keep=keep or 0,
+        )
+
+    drawn_up = _look(work, taken, "approved", draw)
+    if drawn_up is None:
+        return
     with work.transaction() as session:
-        _write(session, taken, rendition, "approved", f"user-{by}")
+        _write(session, *drawn_up, "approved", f"user-{by}")
         dataset_id = session.scalar(select(Image.dataset_id).where(Image.id == image_id))
         if dataset_id is not None:
             _announce(session, dataset_id)
@@ -130,7 +140,29 @@ def _take(session: Session, vault: Vault, image_id: int, state: str) -> _Taken |
     )
 
 
-def _look(tools: Tools, taken: _Taken) -> Rendition | Undecided | str:
+def _look(
+    work: jobs.Work, taken: _Taken, state: str, look: Callable[[Tools, _Taken], _Seen]
+) -> tuple[_Taken, _Seen] | None:
+    """Does something with pixels; again when all keys were wrapped anew meanwhile.
+
+    Returns:
+        Nothing when the person withdrew meanwhile.
+
+    Raises:
+        KeyDestroyed: again and again.
+    """
+    for _ in range(ATTEMPTS - 1):
+        with suppress(KeyDestroyed):
+            return taken, look(work.tools, taken)
+        with work.transaction() as session:
+            again = _take(session, work.tools.vault, taken.image_id, state)
+        if again is None:
+            return None
+        taken = again
+    return taken, look(work.tools, taken)
+
+
+def _examine(tools: Tools, taken: _Taken) -> Rendition | Undecided | str:
     """Everything with pixels in it; returns a sentence when the picture cannot be used."""
     try:
         data = tools.vault.open_blob(
@@ -146,6 +178,8 @@ def _look(tools: Tools, taken: _Taken) -> Rendition | Undecided | str:
             pixels=pixels,
             approve_alone=taken.approve_alone,
         )
+    except KeyDestroyed:
+        raise
     except AnnotatorError as error:
         if error.status >= OUR_FAULT:
             raise

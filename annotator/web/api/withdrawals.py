@@ -6,7 +6,7 @@ from flask import Blueprint
 
 from annotator.domain import erasure
 from annotator.models import PURPOSES
-from annotator.web.api.openapi import INTEGER, STRING, many, nullable, operation, thing
+from annotator.web.api.openapi import INTEGER, STRING, many, operation, thing
 from annotator.web.api.payload import payload, take
 from annotator.web.security import requires, signed_in
 from annotator.web.transaction import db
@@ -29,7 +29,7 @@ WORDS = {"type": "string", "enum": [EVERYTHING, *PURPOSES]}
             "votes": INTEGER,
             "exports": many(thing({"id": INTEGER, "recipient": STRING})),
             "models": many(thing({"id": INTEGER, "name": STRING})),
-            "job": nullable(INTEGER),
+            "job": INTEGER,
         }
     ),
 )
@@ -48,5 +48,5 @@ def create(subject_id: int) -> dict[str, Any]:
         "votes": found.votes,
         "exports": [{"id": one.id, "recipient": one.recipient} for one in found.exports],
         "models": [{"id": one.id, "name": one.name} for one in found.models],
-        "job": done.job.id if done.job else None,
+        "job": done.job.id,
     }

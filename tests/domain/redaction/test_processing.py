@@ -224,6 +224,34 @@ def test_a_person_who_is_erased_while_the_worker_looks_leaves_nothing(
     assert key.wrapped  # what it sealed meanwhile is an orphan that the sweeper deletes
 
 
+def test_a_picture_is_finished_though_all_keys_are_renewed_meanwhile(
+    *,
+    session: Session,
+    work: FakeWork,
+    tools: FakeTools,
+    dataset: Dataset,
+    subject: Subject,
+    portrait: bytes,
+    receive: Receive,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = receive(subject, [portrait])
+    other = make_subject(session, tools.vault, dataset)
+    session.commit()
+    decode, left = tools.imaging.decode, [other]
+
+    def erase_the_other(data: bytes) -> Any:
+        if left:
+            done = erasure.withdraw_subject(session, subject=left.pop(), by=None)
+            session.commit()
+            erasure.finish_withdrawal(work, **done.job.arguments)
+        return decode(data)
+
+    monkeypatch.setattr(tools.imaging, "decode", erase_the_other)
+    assert redaction.process_images(work, images=images) == {"ready": 1}
+    assert tools.vault.epochs == {2}
+
+
 def test_a_crop_is_kept_as_it_is(
     *, work: FakeWork, tools: FakeTools, subject: Subject, wall: bytes, receive: Receive, read: Read
 ) -> None:

@@ -41,7 +41,7 @@ def test_all_means_erased(
     with toolbox.sessions() as session:
         assert session.scalars(select(Face)).all() == []
         assert session.get_one(Subject, subject.id).wrapped_key is None
-        assert session.get_one(Job, answer.json["job"]).kind == "renew_epoch"
+        assert session.get_one(Job, answer.json["job"]).kind == "erase"
     again = client.post(address, json={"purpose": "all"}, headers=curator)
     assert (again.status_code, again.json["code"]) == (409, "conflict")
 
