@@ -319,7 +319,7 @@ class Vault:
             NotFound: there is no such blob.
         """
         with self._blobs.open(blob) as sealed:
-            yield from read_pieces(sealed)
+            yield from map(bytes, read_pieces(sealed))
 
     def write_sealed(self, blob: str, pieces: Iterable[bytes]) -> None:
         """Puts a sealed blob back under its id; durable when this returns."""
