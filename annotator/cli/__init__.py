@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from annotator import __version__
 from annotator.cli import (
     development,
+    evidence,
     installing,
     keeping,
     learning,
@@ -41,6 +42,7 @@ for module in (
     learning,
     people,
     pictures,
+    evidence,
     keeping,
     storage,
     development,
