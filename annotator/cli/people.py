@@ -10,7 +10,7 @@ from annotator.cli.passwords import hash_password
 from annotator.cli.tools import answer, finish_job, open_tools, tell
 from annotator.core.db import now
 from annotator.core.errors import NotFound
-from annotator.domain import accounts, consent, datasets, erasure
+from annotator.domain import accounts, consent, datasets, erasure, jobs, retention
 from annotator.models import ROLES, Subject, User
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
@@ -144,6 +144,36 @@ def withdraw(subject: str, yes: bool, as_json: bool) -> None:
     )
 
 
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@json_option
+def expire(dry_run: bool, as_json: bool) -> None:
+    """Closes consents that ended, and erases what was kept long enough; the worker does it daily."""
+    tools = open_tools()
+    if dry_run:
+        with tools.sessions() as session:
+            due = retention.find_due(session)
+        for each in due:
+            ended, why = ", ".join(each.ended) or "nothing", each.erase or "kept"
+            answer(
+                {"subject": each.subject_id, "ended": list(each.ended), "erase": each.erase},
+                as_json=as_json,
+                text=f"person {each.subject_id}: ended {ended}; {why}",
+            )
+        tell(f"{len(due)} people are due; nothing was changed.")
+        return
+    with tools.transaction() as session:
+        job_id = jobs.enqueue(session, kind=retention.KIND, arguments={}).id
+    finish_job(tools, job_id, "Closing what ended")
+    with tools.sessions() as session:
+        result = jobs.get_job(session, job_id=job_id).result or {}
+    answer(
+        result,
+        as_json=as_json,
+        text=f"{result.get('expired', 0)} consents ended, {result.get('erased', 0)} people erased.",
+    )
+
+
 def _find_user(session: Session, email: str) -> User:
     for person in accounts.list_users(session):
         if person.email == email.lower():
@@ -164,4 +194,4 @@ def _find_subject(session: Session, text: str) -> Subject:
     return consent.get_subject(session, subject_id=int(text))
 
 
-COMMANDS = (user, token, subject)
+COMMANDS = (user, token, subject, expire)

@@ -51,8 +51,9 @@ def test_down_leaves_nothing(engine: Engine) -> None:
 
 OLD = (
     (
-        "INSERT INTO datasets (id, name, description, votes_per_face, blind_share, prelabel_threshold,"
-        " approve_alone, seed, created_at) VALUES (1, 'Pilot', '', 3, 0.1, 0.5, '1', 0, '2026-01-01')"
+        "INSERT INTO datasets (id, name, description, votes_per_face, blind_share,"
+        " prelabel_threshold, approve_alone, seed, created_at)"
+        " VALUES (1, 'Pilot', '', 3, 0.1, 0.5, '1', 0, '2026-01-01')"
     ),
     (
         "INSERT INTO subjects (id, uid, dataset_id, code, created_at)"

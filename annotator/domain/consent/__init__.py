@@ -42,7 +42,7 @@ from annotator.domain.consent.overview import (
     standing_of,
 )
 from annotator.domain.consent.reading import RecordedEvent, read_record
-from annotator.domain.consent.record import describe_record
+from annotator.domain.consent.record import describe_record, take_record
 from annotator.domain.consent.renewals import (
     Due,
     compare_texts,
@@ -51,6 +51,8 @@ from annotator.domain.consent.renewals import (
     must_renew,
 )
 from annotator.domain.consent.statements import (
+    LONGEST_NAME,
+    LONGEST_NOTE,
     Evidence,
     Statement,
     forget_statements,
@@ -73,6 +75,8 @@ from annotator.domain.consent.wording import WORDS, Words
 __all__ = [
     "ARTICLES",
     "GRANTING",
+    "LONGEST_NAME",
+    "LONGEST_NOTE",
     "MAX_YEARS",
     "WORDS",
     "Due",
@@ -123,6 +127,7 @@ __all__ = [
     "standing_of",
     "starter",
     "suggest_codes",
+    "take_record",
     "withdraw_purposes",
     "words_in",
 ]

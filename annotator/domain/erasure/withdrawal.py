@@ -52,18 +52,34 @@ class Withdrawal:
     blobs: tuple[str, ...]
 
 
-def withdraw_subject(session: Session, *, subject: Subject, by: User | None) -> Withdrawal:
+def withdraw_subject(
+    session: Session,
+    *,
+    subject: Subject,
+    by: User | None,
+    actor: str | None = None,
+    told: bool = False,
+) -> Withdrawal:
     """Takes everything back: afterwards nothing that is left can bring the face back.
 
     The blobs' ids are left in ``session.info["dead_blobs"]`` for the door, which deletes them
     after the commit.
+
+    Args:
+        session: the open transaction.
+        subject: who withdraws.
+        by: who recorded it.
+        actor: how the log names who did it; ``by`` when omitted.
+        told: the consent events are written already, because consent ended by itself.
 
     Raises:
         Conflict: they withdrew before.
     """
     _lock(session, subject)
     consequences = foresee(session, subject=subject, purposes=PURPOSES)
-    consent.withdraw_purposes(session, subject=subject, purposes=PURPOSES, by=by.id if by else None)
+    actor = actor or audit.actor_of(by.id if by else None)
+    if not told:
+        _tell_consent(session, subject, PURPOSES, by, actor)
     epoch = subject.key_epoch or 1
     subject.wrapped_key = subject.key_epoch = subject.key_version = None
     subject.sealed_name = subject.sealed_contact = subject.group = None
@@ -72,13 +88,13 @@ def withdraw_subject(session: Session, *, subject: Subject, by: User | None) -> 
     blobs = [
         *_delete_faces(session, subject),
         *consent.forget_statements(session, subject=subject),
-        *_mark(session, subject, consequences, by),
+        *_mark(session, subject, consequences, actor),
     ]
     session.info.setdefault("dead_blobs", []).extend(blobs)
     audit.append(
         session,
         action="subject.erased",
-        actor=audit.actor_of(by.id if by else None),
+        actor=actor,
         subject=subject.id,
         images=consequences.images,
         votes=consequences.votes,
@@ -93,9 +109,17 @@ def withdraw_subject(session: Session, *, subject: Subject, by: User | None) -> 
 
 
 def withdraw_purposes(
-    session: Session, *, subject: Subject, purposes: Iterable[str], by: User | None
+    session: Session,
+    *,
+    subject: Subject,
+    purposes: Iterable[str],
+    by: User | None,
+    actor: str | None = None,
+    told: bool = False,
 ) -> Withdrawal:
     """Takes some purposes back, with their effect; ``store`` takes everything back.
+
+    ``actor`` and ``told`` are those of ``withdraw_subject``.
 
     Raises:
         InvalidInput: none or an unknown purpose.
@@ -106,17 +130,37 @@ def withdraw_purposes(
     if not chosen:
         raise InvalidInput("Say which purpose is withdrawn.")
     if "store" in chosen:
-        return withdraw_subject(session, subject=subject, by=by)
+        return withdraw_subject(session, subject=subject, by=by, actor=actor, told=told)
     _lock(session, subject)
     consequences = foresee(session, subject=subject, purposes=chosen)
-    consent.withdraw_purposes(session, subject=subject, purposes=chosen, by=by.id if by else None)
+    actor = actor or audit.actor_of(by.id if by else None)
+    if not told:
+        _tell_consent(session, subject, chosen, by, actor)
     if "prelabel" in chosen:
         _delete_guesses(session, subject)
     if "label" in chosen:
         _take_from_people(session, subject)
-    blobs = _mark(session, subject, consequences, by)
+    blobs = _mark(session, subject, consequences, actor)
     session.info.setdefault("dead_blobs", []).extend(blobs)
     return Withdrawal(consequences, None, tuple(blobs))
+
+
+def end_use(session: Session, *, subject: Subject) -> None:
+    """Takes a person's faces from everybody's sight and forgets what models said of them.
+
+    For a consent to ``store`` that ended: until it is renewed, or everything is erased after the
+    dataset's days of grace, nothing is done with the pictures.
+    """
+    _lock(session, subject)
+    _delete_guesses(session, subject)
+    _take_from_people(session, subject)
+
+
+def _tell_consent(
+    session: Session, subject: Subject, purposes: tuple[str, ...], by: User | None, actor: str
+) -> None:
+    number = by.id if by else None
+    consent.withdraw_purposes(session, subject=subject, purposes=purposes, by=number, actor=actor)
 
 
 def _lock(session: Session, subject: Subject) -> None:
@@ -176,11 +220,9 @@ def _take_from_people(session: Session, subject: Subject) -> None:
     give_back(session, task_ids=task_ids)
 
 
-def _mark(
-    session: Session, subject: Subject, consequences: Consequences, by: User | None
-) -> list[str]:
+def _mark(session: Session, subject: Subject, consequences: Consequences, actor: str) -> list[str]:
     """Closes exports and marks models; answers the archives that nobody may open any more."""
-    moment, actor = now(), audit.actor_of(by.id if by else None)
+    moment = now()
     blobs = []
     for export in consequences.exports:
         if export.withdrawn_at is None:
