@@ -148,7 +148,7 @@ def withdraw(subject: str, yes: bool, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @json_option
 def expire(dry_run: bool, as_json: bool) -> None:
-    """Closes consents that ended, and erases what was kept long enough; the worker does it daily."""
+    """Closes consents that ended, erases what was kept long enough; the worker does it daily."""
     tools = open_tools()
     if dry_run:
         with tools.sessions() as session:
@@ -164,13 +164,11 @@ def expire(dry_run: bool, as_json: bool) -> None:
         return
     with tools.transaction() as session:
         job_id = jobs.enqueue(session, kind=retention.KIND, arguments={}).id
-    finish_job(tools, job_id, "Closing what ended")
-    with tools.sessions() as session:
-        result = jobs.get_job(session, job_id=job_id).result or {}
+    result = finish_job(tools, job_id, "Closing what ended")
     answer(
         result,
         as_json=as_json,
-        text=f"{result.get('expired', 0)} consents ended, {result.get('erased', 0)} people erased.",
+        text=f"{result['expired']} consents ended, {result['erased']} people erased.",
     )
 
 

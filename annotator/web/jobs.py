@@ -23,6 +23,7 @@ KIND_WORDS = {
     "export": "Build an export",
     "train": "Train a model",
     "renew_epoch": "Renew the keys",
+    "expire": "Close what ended",
 }
 
 

@@ -42,14 +42,30 @@ def index(dataset_id: int) -> ResponseReturnValue:
     """Everybody, with their state at a glance."""
     dataset = current_dataset(dataset_id)
     text = request.args.get("text", "").strip()
+    state = request.args.get("state", "")
     after = request.args.get("after", 0, type=int)
-    found = consent.list_standings(db(), dataset=dataset, text=text, after=after, limit=PAGE + 1)
+    found = consent.list_standings(
+        db(), dataset=dataset, text=text, state=state, after=after, limit=PAGE + 1
+    )
     rows, more = found[:PAGE], None
     if len(found) > PAGE:
         more = url_for(
-            ".index", dataset_id=dataset.id, text=text or None, after=rows[-1].subject.id
+            ".index",
+            dataset_id=dataset.id,
+            text=text or None,
+            state=state or None,
+            after=rows[-1].subject.id,
         )
-    return _page("index", dataset, rows=rows, text=text, first=not after, next=more)
+    return _page(
+        "index",
+        dataset,
+        rows=rows,
+        text=text,
+        state=state,
+        states=consent.count_states(db(), dataset=dataset),
+        first=not after,
+        next=more,
+    )
 
 
 @blueprint.get("/datasets/<int:dataset_id>/people/codes")

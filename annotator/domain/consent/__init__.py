@@ -36,8 +36,11 @@ from annotator.domain.consent.notices import (
     publish_notice,
 )
 from annotator.domain.consent.overview import (
+    STATES,
     Standing,
     count_holdings,
+    count_over_time,
+    count_states,
     list_standings,
     standing_of,
 )
@@ -78,6 +81,7 @@ __all__ = [
     "LONGEST_NAME",
     "LONGEST_NOTE",
     "MAX_YEARS",
+    "STATES",
     "WORDS",
     "Due",
     "Evidence",
@@ -94,6 +98,8 @@ __all__ = [
     "compare_texts",
     "compose_text",
     "count_holdings",
+    "count_over_time",
+    "count_states",
     "create_notice",
     "create_subject",
     "current_notice",
