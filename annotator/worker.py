@@ -26,6 +26,7 @@ from annotator.domain import (
     labelling,
     prediction,
     redaction,
+    retention,
     training,
     upkeep,
 )
@@ -44,6 +45,7 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "renew_epoch": erasure.renew_epoch,
     "sweep_blobs": upkeep.sweep_storage,
     "checkpoint": audit.checkpoint_log,
+    "expire": retention.sweep_consents,
 }
 SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead
 REPORT_SECONDS = 0.5  # progress is written at most this often
@@ -222,6 +224,8 @@ def _sweep_forever(tools: Toolbox, stopping: threading.Event) -> None:
     every = SILENT_BEATS * tools.settings.job_heartbeat_seconds
     while True:
         try:
+            with tools.transaction() as session:
+                retention.plan_sweep(session)
             for job_id in sweep_jobs(tools):
                 tools.queue.wake(job_id)
         except Exception:  # the disk may be full now and free later

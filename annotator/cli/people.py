@@ -12,7 +12,7 @@ from annotator.cli.passwords import hash_password
 from annotator.cli.tools import answer, finish_job, open_tools, tell
 from annotator.core.db import now
 from annotator.core.errors import NotFound
-from annotator.domain import accounts, consent, datasets, erasure, receipts
+from annotator.domain import accounts, consent, datasets, erasure, jobs, receipts, retention
 from annotator.models import ROLES, Subject, User
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
@@ -162,6 +162,34 @@ def receipt(subject: str, out: Path | None) -> None:
     tell(f"The receipt is in {out}. Check it with: python3 verify_receipt.py {out} KEY")
 
 
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@json_option
+def expire(dry_run: bool, as_json: bool) -> None:
+    """Closes consents that ended, erases what was kept long enough; the worker does it daily."""
+    tools = open_tools()
+    if dry_run:
+        with tools.sessions() as session:
+            due = retention.find_due(session)
+        for each in due:
+            ended, why = ", ".join(each.ended) or "nothing", each.erase or "kept"
+            answer(
+                {"subject": each.subject_id, "ended": list(each.ended), "erase": each.erase},
+                as_json=as_json,
+                text=f"person {each.subject_id}: ended {ended}; {why}",
+            )
+        tell(f"{len(due)} people are due; nothing was changed.")
+        return
+    with tools.transaction() as session:
+        job_id = jobs.enqueue(session, kind=retention.KIND, arguments={}).id
+    result = finish_job(tools, job_id, "Closing what ended")
+    answer(
+        result,
+        as_json=as_json,
+        text=f"{result['expired']} consents ended, {result['erased']} people erased.",
+    )
+
+
 def _find_user(session: Session, email: str) -> User:
     for person in accounts.list_users(session):
         if person.email == email.lower():
@@ -182,4 +210,4 @@ def _find_subject(session: Session, text: str) -> Subject:
     return consent.get_subject(session, subject_id=int(text))
 
 
-COMMANDS = (user, token, subject)
+COMMANDS = (user, token, subject, expire)

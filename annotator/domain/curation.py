@@ -61,7 +61,11 @@ def start_clustering(
 
     Raises:
         InvalidInput: ``k`` out of bounds.
+        Conflict: inference is forbidden here; the sentence says why.
     """
+    reason = prediction.inference_forbidden(session)
+    if reason is not None:
+        raise Conflict(reason)
     if k is not None and not 2 <= k <= MAX_CLUSTERS:  # noqa: PLR2004 - one group is none
         raise InvalidInput(f"Choose 2 to {MAX_CLUSTERS} groups.")
     return jobs.enqueue(
@@ -85,9 +89,12 @@ def cluster_faces(
         ``faces``, ``clusters``, and the ``run``.
 
     Raises:
-        Conflict: fewer than two faces have an embedding.
+        Conflict: fewer than two faces have an embedding, or inference is forbidden here.
     """
     with work.transaction() as session:
+        reason = prediction.inference_forbidden(session)
+        if reason is not None:
+            raise Conflict(reason)
         model_id = prediction.current_model(session).id
     faces, embeddings = _open_embeddings(work, dataset_id, model_id)
     if len(faces) < 2:  # noqa: PLR2004 - one face is no group

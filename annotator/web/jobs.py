@@ -25,6 +25,7 @@ KIND_WORDS = {
     "erase": "Finish a withdrawal",
     "renew_epoch": "Renew the keys",
     "sweep_blobs": "Remove orphans",
+    "expire": "Close what ended",
 }
 
 

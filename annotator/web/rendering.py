@@ -19,6 +19,7 @@ NAVIGATION = (
     ("Datasets", "datasets.index"),
     ("Models", "models.index"),
     ("People", "people.index"),
+    ("Records", "accountability.index"),
     ("Audit", "audit.index"),
 )
 _LABELS = {label.name: label for label in LABELS}

@@ -3,20 +3,29 @@
 import base64
 import binascii
 import datetime as dt
+import json
 from typing import Any
 
-from flask import Blueprint, flash, redirect, request, url_for
+from flask import Blueprint, Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from wtforms import DateField, RadioField, SelectChoice, SelectMultipleField, StringField
-from wtforms.validators import InputRequired, Length
 
 from annotator.core.db import now
-from annotator.core.errors import Conflict, InvalidInput
-from annotator.domain import consent
-from annotator.models import PURPOSES, Dataset, Notice, Subject
-from annotator.web.forms import Form, strip
+from annotator.core.errors import Conflict, InvalidInput, NotFound
+from annotator.domain import consent, retention
+from annotator.models import Dataset, Notice, Subject
 from annotator.web.rendering import may_open, page
 from annotator.web.security import current_dataset, requires, signed_in
+from annotator.web.statements import (
+    ASSENT_WORDS,
+    EXPRESSION_WORDS,
+    PARTY_WORDS,
+    PURPOSE_WORDS,
+    Consent,
+    Guardian,
+    NewSubject,
+    day_to_moment,
+    read_statement,
+)
 from annotator.web.transaction import db, toolbox
 
 blueprint = Blueprint("subjects", __name__)
@@ -26,59 +35,6 @@ MOST_CARRIED = 300_000  # bytes of a table that its page may carry from trying t
 YEARS = 3  # a consent's default length
 WITHDRAWAL = "withdrawal.confirm"
 
-# Each purpose as the person hears it: a short name and one plain sentence.
-PURPOSE_WORDS: dict[str, tuple[str, str]] = {
-    "store": ("Keep", "The pictures may be kept, encrypted. Without this, nothing below counts."),
-    "label": ("Show", "Trained people may see the face and say what it expresses."),
-    "prelabel": ("Let a model guess", "An emotion model may run on the pictures."),
-    "train": ("Train", "The pictures may help to train a model here."),
-    "export_pseudonymised": (
-        "Share pseudonymised",
-        "The face, without a name, may go to named recipients.",
-    ),
-    "export_anonymised": (
-        "Share averaged",
-        "The face may go out, averaged with at least four other people's.",
-    ),
-    "publish_weights": (
-        "Publish the model",
-        "A model that the pictures helped to train may be published.",
-    ),
-}
-EXPRESSION_WORDS: dict[str, str] = {
-    "ticked": "They ticked it themselves",
-    "paper": "On signed paper",
-    "verbal": "Said aloud and recorded",
-    "imported": "Recorded in another system",
-}
-
-
-class Consent(Form):
-    """Purposes, how they were agreed to, and until when."""
-
-    purposes = SelectMultipleField(
-        "They agree to",
-        choices=[SelectChoice(name, PURPOSE_WORDS[name][0]) for name in PURPOSES],
-    )
-    expression = RadioField(
-        "How did they say it?",
-        choices=[SelectChoice(name, words) for name, words in EXPRESSION_WORDS.items()],
-        validators=[InputRequired("Please say how the person expressed it.")],
-    )
-    expires = DateField(
-        "Ends on",
-        validators=[InputRequired("Please give a date, such as 2029-11-23.")],
-    )
-
-
-class NewSubject(Consent):
-    """A person and their first consent."""
-
-    code = StringField("Code", filters=[strip], validators=[Length(max=80)])
-    name = StringField("Name", filters=[strip], validators=[Length(max=200)])
-    contact = StringField("Contact", filters=[strip], validators=[Length(max=300)])
-    group = StringField("Group", filters=[strip], validators=[Length(max=80)])
-
 
 @blueprint.get("/datasets/<int:dataset_id>/people")
 @requires("curator")
@@ -86,14 +42,30 @@ def index(dataset_id: int) -> ResponseReturnValue:
     """Everybody, with their state at a glance."""
     dataset = current_dataset(dataset_id)
     text = request.args.get("text", "").strip()
+    state = request.args.get("state", "")
     after = request.args.get("after", 0, type=int)
-    found = consent.list_standings(db(), dataset=dataset, text=text, after=after, limit=PAGE + 1)
+    found = consent.list_standings(
+        db(), dataset=dataset, text=text, state=state, after=after, limit=PAGE + 1
+    )
     rows, more = found[:PAGE], None
     if len(found) > PAGE:
         more = url_for(
-            ".index", dataset_id=dataset.id, text=text or None, after=rows[-1].subject.id
+            ".index",
+            dataset_id=dataset.id,
+            text=text or None,
+            state=state or None,
+            after=rows[-1].subject.id,
         )
-    return _page("index", dataset, rows=rows, text=text, first=not after, next=more)
+    return _page(
+        "index",
+        dataset,
+        rows=rows,
+        text=text,
+        state=state,
+        states=consent.count_states(db(), dataset=dataset),
+        first=not after,
+        next=more,
+    )
 
 
 @blueprint.get("/datasets/<int:dataset_id>/people/codes")
@@ -112,7 +84,7 @@ def new(dataset_id: int) -> ResponseReturnValue:
     """Asks for a person and their consent."""
     dataset = current_dataset(dataset_id)
     form = NewSubject()
-    form.expires.data = _default_end()
+    form.expires.data, form.said_on.data = _default_end(), now().date()
     form.code.data = request.args.get("code", "")
     return _page("new", dataset, form=form, told=_notice(dataset))
 
@@ -135,6 +107,9 @@ def create(dataset_id: int) -> ResponseReturnValue:
             name=form.name.data,
             contact=form.contact.data,
             group=form.group.data,
+            majority_at=day_to_moment(form.majority.data),
+            guardian_name=form.guardian_name.data,
+            guardian_contact=form.guardian_contact.data,
             by=signed_in().id,
         )
     except Conflict as error:
@@ -143,7 +118,7 @@ def create(dataset_id: int) -> ResponseReturnValue:
     try:
         _record(subject, form, notice)
     except InvalidInput as error:
-        form.refuse(error, "expires")
+        form.refuse(error, _field_of(error))
         return _page("new", dataset, form=form, told=notice), error.status
     flash(f"{subject.code} is recorded, with a key of their own.", "success")
     return redirect(url_for(".show", subject_id=subject.id), 303)
@@ -153,9 +128,7 @@ def create(dataset_id: int) -> ResponseReturnValue:
 @requires("curator")
 def show(subject_id: int) -> ResponseReturnValue:
     """What is held of a person and what they agreed to."""
-    form = Consent()
-    form.expires.data = _default_end()
-    return _subject_page(_subject(subject_id), form)
+    return _subject_page(_subject(subject_id), _fresh())
 
 
 @blueprint.post("/subjects/<int:subject_id>/contact")
@@ -163,10 +136,14 @@ def show(subject_id: int) -> ResponseReturnValue:
 def contact(subject_id: int) -> ResponseReturnValue:
     """Opens name and contact; the log says who looked."""
     subject = _subject(subject_id)
-    form = Consent()
-    form.expires.data = _default_end()
-    opened = consent.open_contact(db(), vault=toolbox().vault, subject=subject, by=signed_in().id)
-    return _subject_page(subject, form, opened=opened)
+    opened: tuple[str, ...] = consent.open_contact(
+        db(), vault=toolbox().vault, subject=subject, by=signed_in().id
+    )
+    if subject.sealed_guardian_name or subject.sealed_guardian_contact:
+        opened += consent.open_guardian(
+            db(), vault=toolbox().vault, subject=subject, by=signed_in().id
+        )
+    return _subject_page(subject, _fresh(), opened=opened)
 
 
 @blueprint.post("/subjects/<int:subject_id>/consents")
@@ -180,10 +157,66 @@ def record(subject_id: int) -> ResponseReturnValue:
     try:
         _record(subject, form, consent.current_notice(db(), dataset=_dataset(subject)))
     except InvalidInput as error:
-        form.refuse(error, "expires")
+        form.refuse(error, _field_of(error))
         return _subject_page(subject, form), error.status
     flash("Recorded. It counts from now on.", "success")
     return redirect(url_for(".show", subject_id=subject.id), 303)
+
+
+@blueprint.post("/subjects/<int:subject_id>/guardian")
+@requires("curator")
+def guardian(subject_id: int) -> ResponseReturnValue:
+    """Writes down who speaks for a minor, and until when."""
+    subject = _subject(subject_id)
+    form = Guardian()
+    if not form.validate():
+        return _subject_page(subject, _fresh(), guardian=form), 422
+    consent.set_guardian(
+        db(),
+        vault=toolbox().vault,
+        subject=subject,
+        majority_at=day_to_moment(form.majority.data),
+        name=form.guardian_name.data,
+        contact=form.guardian_contact.data,
+        by=signed_in().id,
+    )
+    flash("Written down. It counts from now on.", "success")
+    return redirect(url_for(".show", subject_id=subject.id), 303)
+
+
+@blueprint.post("/subjects/<int:subject_id>/statements/<int:statement_id>")
+@requires("admin")
+def evidence(subject_id: int, statement_id: int) -> ResponseReturnValue:
+    """Opens the signed paper of a consent; the log says who looked."""
+    subject = _subject(subject_id)
+    statement = consent.get_statement(db(), statement_id=statement_id)
+    if statement.subject_id != subject.id:
+        raise NotFound("There is no such statement.")
+    opened = consent.open_evidence(
+        db(), vault=toolbox().vault, statement=statement, by=signed_in().id
+    )
+    if "scan" not in request.form or not opened.scan:
+        return _page("evidence", _dataset(subject), subject=subject, opened=opened)
+    # As a download, so that no browser runs what a file may hold.
+    suffix = str(opened.media_type).rpartition("/")[2]
+    return Response(
+        opened.scan,
+        mimetype=opened.media_type,
+        headers={"Content-Disposition": f'attachment; filename="consent-{statement.id}.{suffix}"'},
+    )
+
+
+@blueprint.post("/subjects/<int:subject_id>/record")
+@requires("curator")
+def record_of(subject_id: int) -> ResponseReturnValue:
+    """The consent record as JSON-LD, with the names in it; the log says who took it."""
+    subject = _subject(subject_id)
+    document = consent.take_record(db(), vault=toolbox().vault, subject=subject, by=signed_in().id)
+    return Response(
+        json.dumps(document, ensure_ascii=False, indent=1),
+        mimetype="application/ld+json",
+        headers={"Content-Disposition": f'attachment; filename="consent-{subject.id}.jsonld"'},
+    )
 
 
 @blueprint.get("/datasets/<int:dataset_id>/people/import")
@@ -243,11 +276,28 @@ def _carry(data: bytes) -> str | None:
 
 
 def _page(template: str, dataset: Dataset, /, **values: Any) -> str:
-    words = {"purpose_words": PURPOSE_WORDS, "expression_words": EXPRESSION_WORDS}
+    words = {
+        "purpose_words": PURPOSE_WORDS,
+        "expression_words": EXPRESSION_WORDS,
+        "party_words": PARTY_WORDS,
+        "assent_words": ASSENT_WORDS,
+    }
     return page(f"subjects/{template}.html", dataset=dataset, **words, **values)
 
 
-def _subject_page(subject: Subject, form: Consent, opened: tuple[str, str] | None = None) -> str:
+def _fresh() -> Consent:
+    form = Consent()
+    form.expires.data, form.said_on.data = _default_end(), now().date()
+    return form
+
+
+def _subject_page(
+    subject: Subject,
+    form: Consent,
+    *,
+    opened: tuple[str, ...] | None = None,
+    guardian: Guardian | None = None,
+) -> str:
     dataset = _dataset(subject)
     erase = None
     if subject.withdrawn_at is None and may_open(signed_in(), WITHDRAWAL):
@@ -263,20 +313,48 @@ def _subject_page(subject: Subject, form: Consent, opened: tuple[str, str] | Non
         told=_notice(dataset),
         opened=opened,
         erase=erase,
+        endings=retention.list_endings_of(db(), subject=subject),
+        history=list(reversed(subject.events)),
+        grown=subject.majority_at is not None and subject.majority_at <= now(),
+        guardian=guardian or _guardian_form(subject),
     )
 
 
 def _record(subject: Subject, form: Consent, notice: Notice) -> None:
-    end = form.expires.data
+    expires_at = day_to_moment(form.expires.data)
+    assert expires_at is not None
     consent.record_consent(
         db(),
         subject=subject,
         purposes=form.purposes.data,
         notice=notice,
         expression=form.expression.data,
-        expires_at=dt.datetime(end.year, end.month, end.day, tzinfo=dt.UTC),
+        expires_at=expires_at,
+        at=day_to_moment(form.said_on.data) if form.said_on.data != now().date() else None,
         by=signed_in().id,
+        statement=read_statement(form),
+        vault=toolbox().vault,
     )
+
+
+def _field_of(error: InvalidInput) -> str:
+    """Beside which field a refusal is shown."""
+    for words, field in (
+        ("scan", "scan"),
+        ("guardian", "party"),
+        ("of age", "party"),
+        ("minor", "assent"),
+        ("future", "said_on"),
+    ):
+        if words in error.message:
+            return field
+    return "expires"
+
+
+def _guardian_form(subject: Subject) -> Guardian:
+    form = Guardian(formdata=None)
+    form.majority.data = subject.majority_at.date() if subject.majority_at else None
+    return form
 
 
 def _choose_something(form: Consent) -> bool:

@@ -9,8 +9,8 @@ from annotator.models import PURPOSES, Subject
 from annotator.web.rendering import page
 from annotator.web.security import current_dataset, limited, requires
 from annotator.web.security import signed_in as me
+from annotator.web.statements import PURPOSE_WORDS
 from annotator.web.stepup import STEP_UP_LIMIT, StepUp
-from annotator.web.subjects import PURPOSE_WORDS
 from annotator.web.transaction import db
 
 blueprint = Blueprint("withdrawal", __name__)

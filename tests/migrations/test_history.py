@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from annotator.core import migrate
 from annotator.core.db import open_engine
 from annotator.core.errors import Conflict
-from annotator.models import PURPOSES, Dataset, Erasure, Subject
+from annotator.domain import consent
+from annotator.models import PURPOSES, Dataset, Erasure, ExportItem, Subject
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -49,17 +50,49 @@ def test_down_leaves_nothing(engine: Engine) -> None:
     assert left == set()
 
 
-def test_data_survives_a_second_upgrade(engine: Engine) -> None:
+OLD = (
+    (
+        "INSERT INTO datasets (id, name, description, votes_per_face, blind_share,"
+        " prelabel_threshold, approve_alone, seed, created_at)"
+        " VALUES (1, 'Pilot', '', 3, 0.1, 0.5, '1', 0, '2026-01-01')"
+    ),
+    (
+        "INSERT INTO subjects (id, uid, dataset_id, code, created_at)"
+        " VALUES (1, 'u', 1, 'P-1', '2026-01-01')"
+    ),
+    (
+        "INSERT INTO notices (id, dataset_id, version, locale, text, digest, purposes, created_at)"
+        " VALUES (1, 1, 1, 'en', 'x', 'd', '[\"store\"]', '2026-01-01')"
+    ),
+    (
+        "INSERT INTO consent_events (id, subject_id, purpose, kind, notice_id, expression, at,"
+        " expires_at) VALUES (1, 1, 'store', 'given', 1, 'paper', '2026-01-01', '2126-01-01')"
+    ),
+    (
+        "INSERT INTO exports (id, uid, dataset_id, tier, format, balance, seed, recipient, state,"
+        " counts, created_at) VALUES (1, 'e', 1, 'T1', 'folder', 'none', 0, 'X', 'ready', '{}',"
+        " '2026-01-01')"
+    ),
+    (
+        "INSERT INTO export_items (id, export_id, subject_id, consent_event_id, split, file)"
+        " VALUES (1, 1, 1, 1, 'train', 'a.png')"
+    ),
+)
+
+
+def test_consents_of_before_count_as_they_did(engine: Engine) -> None:
     migrate.upgrade(engine, "0001")
-    with Session(engine) as session:
-        dataset = Dataset(name="Pilot")
-        session.add(dataset)
-        session.flush()
-        session.add(Subject(uid="u", dataset_id=dataset.id, code="P-1", wrapped_key=b"k"))
-        session.commit()
+    with engine.begin() as connection:
+        for statement in OLD:
+            connection.execute(text(statement))
     migrate.upgrade(engine)
     with Session(engine) as session:
-        assert session.query(Subject).one().code == "P-1"
+        subject = session.query(Subject).one()
+        event = consent.allowed(session, subject=subject, purpose="store")
+        assert event is not None
+        assert (event.party, event.statement, event.notice.version) == ("subject", None, 1)
+        assert session.query(Dataset).one().grace_days == 30
+        assert session.query(ExportItem).one().consent_event_id == event.id
 
 
 def test_a_newer_database_is_refused(engine: Engine) -> None:

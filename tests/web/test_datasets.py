@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from annotator.bootstrap import Toolbox
 from annotator.domain import consent
-from annotator.models import Dataset, Image, Membership, Notice, User
+from annotator.models import Dataset, Image, Membership, User
 from tests.factories import make_subject
 
 SignIn = Callable[[str], FlaskClient]
@@ -20,30 +20,22 @@ NEW = {
     "blind_share": "0.15",
     "prelabel_threshold": "0.5",
     "approve_alone": "y",
-    "organisation": "University of X",
-    "contact": "privacy@example.org",
-    "years": "3",
-    "text": consent.NOTICE,
+    "grace_days": "30",
+    "retention_days": "",
 }
 
 
-def test_a_new_dataset_has_its_maker_as_a_member_and_a_notice_with_their_words(
+def test_a_new_dataset_has_its_maker_as_a_member_and_leads_to_its_notice(
     sign_in: SignIn, session: Session
 ) -> None:
     curator = sign_in("curator")
-    answer = curator.post("/datasets", data=NEW, follow_redirects=True)
-    assert answer.status_code == 200
-    notice = session.scalars(select(Notice)).one()
-    assert notice.text.startswith("University of X keeps")
-    assert "privacy@example.org" in notice.text
-    assert "{" not in notice.text
+    answer = curator.post("/datasets", data={**NEW, "retention_days": "400"})
+    assert answer.status_code == 303
+    dataset = session.scalars(select(Dataset)).one()
+    assert (dataset.retention_days, dataset.grace_days) == (400, 30)
+    assert answer.location == f"/datasets/{dataset.id}/notices/new"
+    assert "Write the notice" in curator.get(answer.location).text
     assert "Ward study" in curator.get("/datasets").text
-
-
-def test_the_notice_is_kept_as_it_was_edited(sign_in: SignIn, session: Session) -> None:
-    form = {**NEW, "text": "We keep pictures.\r\n\r\nAsk us.", "organisation": "", "contact": ""}
-    assert sign_in("curator").post("/datasets", data=form).status_code == 303
-    assert session.scalars(select(Notice.text)).one() == "We keep pictures.\n\nAsk us."
 
 
 @pytest.mark.parametrize(
@@ -55,9 +47,8 @@ def test_the_notice_is_kept_as_it_was_edited(sign_in: SignIn, session: Session) 
         ("votes_per_face", "many", "Not a valid integer value."),
         ("blind_share", "1.5", "from 0 to 1"),
         ("blind_share", "nan", "from 0 to 1"),
-        ("organisation", "", "The notice names this"),
-        ("text", "", "A notice needs a text."),
-        ("text", "Ask {somebody}.", "Replace the words in curly brackets"),
+        ("grace_days", "366", "from 0 to 365"),
+        ("retention_days", "0", "between 1 and 3660"),
     ],
 )
 def test_a_field_that_cannot_be_is_refused_beside_it(
@@ -133,23 +124,6 @@ def test_the_hub_offers_an_annotator_only_what_is_theirs(
     assert f"/datasets/{dataset.id}/upload" not in text
     assert f"/datasets/{dataset.id}/members" not in text
     assert "Nothing waits for you here." in text
-
-
-def test_a_new_version_of_the_notice_leaves_the_old_one(
-    sign_in: SignIn, make_dataset: MakeDataset, session: Session
-) -> None:
-    dataset = make_dataset("curator")
-    curator = sign_in("curator")
-    for text in ("First words.", "Second words."):
-        answer = curator.post(f"/datasets/{dataset.id}/notices", data={"text": text})
-        assert answer.status_code == 303
-    rows = session.scalars(select(Notice).order_by(Notice.version)).all()
-    assert [(row.version, row.text) for row in rows] == [(1, "First words."), (2, "Second words.")]
-    again = curator.post(f"/datasets/{dataset.id}/notices", data={"text": "Second words."})
-    assert again.status_code == 422
-    assert "nothing would change" in again.text
-    page = curator.get(f"/datasets/{dataset.id}/notices/new").text
-    assert "First words." in page
 
 
 def test_members_come_and_go(sign_in: SignIn, make_dataset: MakeDataset, session: Session) -> None:

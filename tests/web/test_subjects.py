@@ -1,4 +1,5 @@
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,8 @@ def test_nothing_is_ticked_beforehand_and_the_notice_is_shown(
     curator: FlaskClient, dataset: Dataset
 ) -> None:
     text = curator.get(f"/datasets/{dataset.id}/people/new").text
-    assert "checked" not in text
+    ticked = re.findall(r"<input[^>]*checked[^>]*>", text)
+    assert [each for each in ticked if 'name="party"' not in each and 'value=""' not in each] == []
     assert "We keep pictures of you." in text
 
 
@@ -206,3 +208,96 @@ def _send(curator: FlaskClient, dataset: Dataset, table: str, **fields: str) -> 
 def _given(session: Session) -> set[str]:
     (subject,) = look(session)
     return set(consent.given_purposes(session, subject=subject))
+
+
+PDF = b"%PDF-1.7 signed"
+
+
+def _send_paper(client: FlaskClient, address: str, **changes: Any) -> Any:
+    data = {**NEW, "signed_name": "Ada Signed", "scan": (io.BytesIO(PDF), "a.pdf"), **changes}
+    return client.post(address, data=data)
+
+
+def test_the_signed_paper_is_sealed_and_opened_by_admins_only(
+    curator: FlaskClient,
+    sign_in: SignIn,
+    dataset: Dataset,
+    session: Session,
+    toolbox: Toolbox,
+) -> None:
+    assert _send_paper(curator, f"/datasets/{dataset.id}/people").status_code == 303
+    (subject,) = look(session)
+    statement = subject.events[0].statement
+    assert statement is not None
+    address = f"/subjects/{subject.id}/statements/{statement.id}"
+    assert address not in curator.get(f"/subjects/{subject.id}").text
+    assert curator.post(address).status_code == 403
+    admin = sign_in("admin")
+    assert address in admin.get(f"/subjects/{subject.id}").text
+    opened = admin.post(address)
+    assert "Ada Signed" in opened.text
+    paper = admin.post(address, data={"scan": "yes"})
+    assert paper.data == PDF
+    assert paper.mimetype == "application/pdf"
+    assert paper.headers["Content-Disposition"].startswith("attachment")
+    session.rollback()
+    kept = session.scalars(select(AuditEntry).where(AuditEntry.action == "evidence.opened")).all()
+    assert len(kept) == 2
+    assert "Signed" not in str([entry.details for entry in kept])
+    assert admin.post(f"/subjects/{subject.id}/statements/4711").status_code == 404
+
+
+def test_a_scan_that_is_none_is_refused_beside_its_field(
+    curator: FlaskClient, dataset: Dataset, session: Session
+) -> None:
+    fake = (io.BytesIO(b"<script>alert(1)</script>"), "a.pdf")
+    answer = _send_paper(curator, f"/datasets/{dataset.id}/people", scan=fake)
+    assert answer.status_code == 422
+    assert "no PDF, PNG or JPEG" in answer.text.split('id="scan-error"')[1]
+    assert look(session) == []
+
+
+def test_a_minor_needs_a_guardian_and_their_own_yes(
+    curator: FlaskClient, dataset: Dataset, session: Session
+) -> None:
+    address = f"/datasets/{dataset.id}/people"
+    minor = {**NEW, "majority": "2090-05-01", "guardian_name": "Any Parent"}
+    alone = curator.post(address, data=minor)
+    assert alone.status_code == 422
+    assert "their guardian consents" in alone.text
+    unasked = curator.post(address, data={**minor, "party": "guardian"})
+    assert "Say what the minor said themselves" in unasked.text
+    assert look(session) == []
+    both = {**minor, "party": "guardian", "assent": "given"}
+    assert curator.post(address, data=both).status_code == 303
+    (subject,) = look(session)
+    assert subject.majority_at is not None
+    text = curator.get(f"/subjects/{subject.id}").text
+    assert "Their guardian, for them" in text
+    assert "The minor said yes too" in text
+    assert "Any Parent" not in text
+    assert "Any Parent" in curator.post(f"/subjects/{subject.id}/contact").text
+
+
+def test_a_consent_of_a_minor_who_spoke_alone_ends_when_it_is_found_out(
+    curator: FlaskClient, dataset: Dataset, session: Session
+) -> None:
+    curator.post(f"/datasets/{dataset.id}/people", data=NEW)
+    (subject,) = look(session)
+    answer = curator.post(f"/subjects/{subject.id}/guardian", data={"majority": "2090-05-01"})
+    assert answer.status_code == 303
+    assert _given(session) == set()
+
+
+def test_the_record_is_taken_as_json_ld(
+    curator: FlaskClient, dataset: Dataset, session: Session
+) -> None:
+    curator.post(f"/datasets/{dataset.id}/people", data=NEW)
+    (subject,) = look(session)
+    answer = curator.post(f"/subjects/{subject.id}/record")
+    assert answer.mimetype == "application/ld+json"
+    events = consent.read_record(answer.get_json(force=True))
+    assert [(event.purpose, event.expression) for event in events] == [
+        ("store", "paper"),
+        ("train", "paper"),
+    ]

@@ -36,13 +36,16 @@ from annotator.domain.consent.notices import (
     publish_notice,
 )
 from annotator.domain.consent.overview import (
+    STATES,
     Standing,
     count_holdings,
+    count_over_time,
+    count_states,
     list_standings,
     standing_of,
 )
 from annotator.domain.consent.reading import RecordedEvent, read_record
-from annotator.domain.consent.record import describe_record
+from annotator.domain.consent.record import describe_record, take_record
 from annotator.domain.consent.renewals import (
     Due,
     compare_texts,
@@ -51,6 +54,8 @@ from annotator.domain.consent.renewals import (
     must_renew,
 )
 from annotator.domain.consent.statements import (
+    LONGEST_NAME,
+    LONGEST_NOTE,
     Evidence,
     Statement,
     forget_statements,
@@ -73,7 +78,10 @@ from annotator.domain.consent.wording import WORDS, Words
 __all__ = [
     "ARTICLES",
     "GRANTING",
+    "LONGEST_NAME",
+    "LONGEST_NOTE",
     "MAX_YEARS",
+    "STATES",
     "WORDS",
     "Due",
     "Evidence",
@@ -90,6 +98,8 @@ __all__ = [
     "compare_texts",
     "compose_text",
     "count_holdings",
+    "count_over_time",
+    "count_states",
     "create_notice",
     "create_subject",
     "current_notice",
@@ -123,6 +133,7 @@ __all__ = [
     "standing_of",
     "starter",
     "suggest_codes",
+    "take_record",
     "withdraw_purposes",
     "words_in",
 ]

@@ -1,7 +1,7 @@
 """What people agreed to and took back. Events are added, never changed."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -129,18 +129,23 @@ def withdraw_purposes(
 
 
 def expire_purposes(
-    session: Session, *, subject: Subject, purposes: Iterable[str], at: dt.datetime
+    session: Session, *, subject: Subject, ended: Mapping[str, dt.datetime]
 ) -> None:
-    """Writes down that consent to some purposes ended by itself; the gate said so before."""
-    chosen = list(dict.fromkeys(purposes))
-    check_purposes(chosen)
+    """Writes down that consent to some purposes ended by itself; the gate said so before.
+
+    Args:
+        session: the open transaction.
+        subject: whose consent.
+        ended: the moment at which each ended, by purpose.
+    """
+    check_purposes(ended)
     session.add_all(
         ConsentEvent(subject_id=subject.id, purpose=purpose, kind="expired", at=at)
-        for purpose in chosen
+        for purpose, at in ended.items()
     )
     session.flush()
     audit.append(
-        session, action="consent.expired", actor="worker", subject=subject, purposes=chosen
+        session, action="consent.expired", actor="worker", subject=subject, purposes=list(ended)
     )
 
 

@@ -45,9 +45,12 @@ def allowed(
     at = at or now()
     if subject.withdrawn_at is not None or purpose not in PURPOSES:
         return None
-    if purpose != "store" and _granting(session, subject, "store", at) is None:
-        return None
-    return _granting(session, subject, purpose, at)
+    event = None
+    for needed in dict.fromkeys(("store", purpose)):
+        event = _granting(session, subject, needed, at)
+        if event is None:
+            return None
+    return event
 
 
 def require(
@@ -84,9 +87,8 @@ def allowing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
     """
     if purpose not in PURPOSES:
         return Subject.id.is_(None)
-    needed = {purpose, "store"}
     condition: ColumnElement[bool] = Subject.withdrawn_at.is_(None)
-    for name in sorted(needed):
+    for name in dict.fromkeys(("store", purpose)):
         condition = condition & _standing(name, at)
     return condition
 
@@ -115,7 +117,7 @@ def _granting(
         )
         .order_by(ConsentEvent.at.desc(), ConsentEvent.id.desc())
         .limit(1)
-    ).first()
+    ).one_or_none()
     if row is None:
         return None
     newest, outdated = row
@@ -166,7 +168,13 @@ def _standing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
 
 def _outdated(event: Any, dataset_id: Any, purpose: str, at: dt.datetime) -> ColumnElement[bool]:
     """Whether a later notice asks everybody anew about this purpose."""
-    told = select(Notice.version).where(Notice.id == event.notice_id).scalar_subquery()
+    # SQLAlchemy looks one select up on its own; these are two and three deep.
+    told = (
+        select(Notice.version)
+        .where(Notice.id == event.notice_id)
+        .correlate(event)
+        .scalar_subquery()
+    )
     return (
         select(Renewal.id)
         .where(
@@ -175,5 +183,6 @@ def _outdated(event: Any, dataset_id: Any, purpose: str, at: dt.datetime) -> Col
             Renewal.at <= at,
             Renewal.version > func.coalesce(told, 0),
         )
+        .correlate(event, Subject)
         .exists()
     )

@@ -3,10 +3,11 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
+from annotator.core.errors import InvalidInput
 from annotator.domain.consent.gate import allowing
 from annotator.models import (
     PURPOSES,
@@ -49,14 +50,83 @@ class Standing:
         return "ends soon" if self.ends_soon else "consents"
 
 
+STATES = ("consents", "ends soon", "no consent", "withdrawn")
+MONTHS = 12
+
+
 def list_standings(
-    session: Session, *, dataset: Dataset, text: str = "", after: int = 0, limit: int = 50
+    session: Session,
+    *,
+    dataset: Dataset,
+    text: str = "",
+    state: str = "",
+    after: int = 0,
+    limit: int = 50,
 ) -> list[Standing]:
-    """People of a dataset whose code holds ``text``, oldest first, from behind a cursor."""
+    """People whose code holds ``text`` and who are in a state, oldest first, behind a cursor."""
     query = select(Subject.id).where(Subject.dataset_id == dataset.id, Subject.id > after)
+    if state:
+        query = query.where(_is_in(state))
     if text:
         query = query.where(Subject.code.icontains(text, autoescape=True))
     return _stand(session, list(session.scalars(query.order_by(Subject.id).limit(limit))))
+
+
+def count_states(session: Session, *, dataset: Dataset) -> dict[str, int]:
+    """How many people are in each state."""
+    found = {}
+    for state in STATES:
+        query = select(func.count(Subject.id)).where(Subject.dataset_id == dataset.id)
+        found[state] = session.scalar(query.where(_is_in(state))) or 0
+    return found
+
+
+def count_over_time(
+    session: Session, *, dataset: Dataset, at: dt.datetime | None = None, months: int = MONTHS
+) -> list[tuple[dt.datetime, dict[str, int]]]:
+    """How many people allowed each purpose, now and at the first of the months before.
+
+    People who were erased since are in no figure, also not in those of before: what the gate says
+    of them is no, at any moment.
+
+    Returns:
+        The moments, oldest first, with a count for every purpose.
+    """
+    moment = at or now()
+    days = [moment]
+    first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    for _ in range(months):
+        days.append(first)
+        first = (first - dt.timedelta(days=1)).replace(day=1)
+    counts = []
+    for day in reversed(days):
+        rows = {}
+        for purpose in PURPOSES:
+            query = select(func.count(Subject.id)).where(
+                Subject.dataset_id == dataset.id, allowing(purpose, day)
+            )
+            rows[purpose] = session.scalar(query) or 0
+        counts.append((day, rows))
+    return counts
+
+
+def _is_in(state: str) -> ColumnElement[bool]:
+    """A state as a condition on ``Subject``; must say the same as ``Standing.state``.
+
+    Raises:
+        InvalidInput: there is no such state.
+    """
+    moment = now()
+    stands, lasts = allowing("store", moment), allowing("store", moment + SOON)
+    conditions = {
+        "withdrawn": Subject.withdrawn_at.is_not(None),
+        "no consent": Subject.withdrawn_at.is_(None) & ~stands,
+        "ends soon": stands & ~lasts,
+        "consents": stands & lasts,
+    }
+    if state not in conditions:
+        raise InvalidInput(f"A person's state is one of {', '.join(STATES)}.")
+    return conditions[state]
 
 
 def standing_of(session: Session, *, subject: Subject) -> Standing:

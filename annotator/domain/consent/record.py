@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from annotator.domain import audit
 from annotator.domain.consent.gate import given_purposes
 from annotator.domain.consent.statements import open_words
 from annotator.domain.consent.subjects import open_column
@@ -122,6 +123,14 @@ def describe_record(session: Session, *, vault: Vault, subject: Subject) -> dict
         },
         "dpv:hasConsentStatus": [_describe_event(base, event, vault, subject) for event in events],
     }
+
+
+def take_record(session: Session, *, vault: Vault, subject: Subject, by: int) -> dict[str, Any]:
+    """``describe_record`` for a colleague; the log says who took it."""
+    document = describe_record(session, vault=vault, subject=subject)
+    actor = audit.actor_of(by)
+    audit.append(session, action="record.taken", actor=actor, subject=subject.id)
+    return document
 
 
 def _read_notices(session: Session, events: list[ConsentEvent], dataset: Dataset) -> list[Notice]:

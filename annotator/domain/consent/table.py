@@ -1,8 +1,10 @@
 """People and their consents from a table (CSV), looked at line by line before anything is kept.
 
 Columns: ``code``, ``name``, ``contact``, ``group``, ``purposes`` (with spaces between),
-``expression``, ``expires`` and ``at`` (dates, 2029-11-23). ``code``, ``purposes``, ``expression``
-and ``expires`` are needed; the others may be missing or empty.
+``expression``, ``expires`` and ``at`` (dates, 2029-11-23), and for minors ``majority`` (the date
+from which they speak for themselves), ``party``, ``assent``, ``guardian`` and
+``guardian_contact``; ``locale`` names the language of the notice that was read. ``code``,
+``purposes``, ``expression`` and ``expires`` are needed; the others may be missing or empty.
 """
 
 import csv
@@ -18,13 +20,37 @@ from annotator.core.db import now
 from annotator.core.errors import InvalidInput
 from annotator.domain.consent.events import check_terms, record_consent
 from annotator.domain.consent.gate import check_purposes
+from annotator.domain.consent.statements import Statement, check_speaker
 from annotator.domain.consent.subjects import create_subject
 from annotator.domain.ports import Vault
 from annotator.models import Dataset, Notice, Subject
 
-COLUMNS = ("code", "name", "contact", "group", "purposes", "expression", "expires", "at")
+COLUMNS = (
+    "code",
+    "name",
+    "contact",
+    "group",
+    "purposes",
+    "expression",
+    "expires",
+    "at",
+    "majority",
+    "party",
+    "assent",
+    "guardian",
+    "guardian_contact",
+    "locale",
+)
 NEEDED = ("code", "purposes", "expression", "expires")
-LONGEST = {"code": 80, "name": 200, "contact": 300, "group": 80}
+LONGEST = {
+    "code": 80,
+    "name": 200,
+    "contact": 300,
+    "group": 80,
+    "guardian": 200,
+    "guardian_contact": 300,
+    "locale": 16,
+}
 MOST_ROWS = 20_000
 
 
@@ -41,6 +67,10 @@ class Row:
     expression: str
     expires_at: dt.datetime
     at: dt.datetime
+    majority_at: dt.datetime | None
+    guardian: str
+    guardian_contact: str
+    statement: Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +145,9 @@ def record_rows(
             name=row.name,
             contact=row.contact,
             group=row.group,
+            majority_at=row.majority_at,
+            guardian_name=row.guardian,
+            guardian_contact=row.guardian_contact,
             by=by,
         )
         record_consent(
@@ -126,6 +159,7 @@ def record_rows(
             expires_at=row.expires_at,
             at=row.at,
             by=by,
+            statement=row.statement,
         )
         people.append(subject)
     return people
@@ -177,6 +211,11 @@ def _read(line: int, cells: dict[str, str], notice: Notice) -> Row:
         at=at,
         expires_at=expires_at,
     )
+    majority_at = _date(text["majority"], "majority") if text["majority"] else None
+    said = Statement(
+        party=text["party"] or "subject", assent=text["assent"] or None, locale=text["locale"]
+    )
+    check_speaker(subject=Subject(majority_at=majority_at), statement=said, at=at)
     return Row(
         line=line,
         code=text["code"],
@@ -187,6 +226,10 @@ def _read(line: int, cells: dict[str, str], notice: Notice) -> Row:
         expression=text["expression"],
         expires_at=expires_at,
         at=at,
+        majority_at=majority_at,
+        guardian=text["guardian"],
+        guardian_contact=text["guardian_contact"],
+        statement=said,
     )
 
 

@@ -56,7 +56,12 @@ class Withdrawal:
 
 
 def withdraw_subject(
-    session: Session, *, subject: Subject, by: User | None, actor: str | None = None
+    session: Session,
+    *,
+    subject: Subject,
+    by: User | None,
+    actor: str | None = None,
+    told: bool = False,
 ) -> Withdrawal:
     """Takes everything back: afterwards nothing that is left can bring the face back.
 
@@ -68,6 +73,7 @@ def withdraw_subject(
         subject: who withdraws.
         by: who recorded it; ``None`` is the command line, or the person themselves.
         actor: how the log names whoever did it; by default what ``by`` says.
+        told: the consent events are written already, because consent ended by itself.
 
     Raises:
         Conflict: they withdrew before.
@@ -75,7 +81,16 @@ def withdraw_subject(
     _lock(session, subject)
     actor = actor or audit.actor_of(by.id if by else None)
     consequences = foresee(session, subject=subject, purposes=PURPOSES)
-    _tell_consent(session, subject, PURPOSES, by, actor)
+    if not told:
+        _tell_consent(session, subject, PURPOSES, by, actor)
+    audit.append(
+        session,
+        action="subject.erased",
+        actor=actor,
+        subject=subject,
+        images=consequences.images,
+        votes=consequences.votes,
+    )
     epoch = destroy_keys(session, subject=subject)
     subject.sealed_name = subject.sealed_contact = subject.group = None
     subject.sealed_guardian_name = subject.sealed_guardian_contact = subject.majority_at = None
@@ -85,14 +100,6 @@ def withdraw_subject(
         *consent.forget_statements(session, subject=subject),
         *_mark(session, subject, consequences, actor),
     ]
-    audit.append(
-        session,
-        action="subject.erased",
-        actor=actor,
-        subject=subject,
-        images=consequences.images,
-        votes=consequences.votes,
-    )
     job = _begin(session, subject, PURPOSES, blobs=blobs, epoch=epoch, by=by)
     return Withdrawal(consequences, job, tuple(blobs))
 
@@ -104,6 +111,7 @@ def withdraw_purposes(
     purposes: Iterable[str],
     by: User | None,
     actor: str | None = None,
+    told: bool = False,
 ) -> Withdrawal:
     """Takes some purposes back, with their effect; ``store`` takes everything back.
 
@@ -113,6 +121,7 @@ def withdraw_purposes(
         purposes: what they take back.
         by: who recorded it; ``None`` is the command line, or the person themselves.
         actor: how the log names whoever did it; by default what ``by`` says.
+        told: the consent events are written already, because consent ended by itself.
 
     Raises:
         InvalidInput: none or an unknown purpose.
@@ -123,11 +132,12 @@ def withdraw_purposes(
     if not chosen:
         raise InvalidInput("Say which purpose is withdrawn.")
     if "store" in chosen:
-        return withdraw_subject(session, subject=subject, by=by, actor=actor)
+        return withdraw_subject(session, subject=subject, by=by, actor=actor, told=told)
     _lock(session, subject)
     actor = actor or audit.actor_of(by.id if by else None)
     consequences = foresee(session, subject=subject, purposes=chosen)
-    _tell_consent(session, subject, chosen, by, actor)
+    if not told:
+        _tell_consent(session, subject, chosen, by, actor)
     if "prelabel" in chosen:
         _delete_guesses(session, subject)
     if "label" in chosen:
@@ -168,6 +178,17 @@ def _begin(
     )
     erasure.job_id = job.id
     return job
+
+
+def end_use(session: Session, *, subject: Subject) -> None:
+    """Takes a person's faces from everybody's sight and forgets what models said of them.
+
+    For a consent to ``store`` that ended: until it is renewed, or everything is erased after the
+    dataset's days of grace, nothing is done with the pictures.
+    """
+    _lock(session, subject)
+    _delete_guesses(session, subject)
+    _take_from_people(session, subject)
 
 
 def _lock(session: Session, subject: Subject) -> None:

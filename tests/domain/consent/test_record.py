@@ -56,7 +56,7 @@ def subject(session: Session, vault: FakeVault, dataset: Dataset) -> Subject:
             vault=vault,
         )
     consent.withdraw_purposes(session, subject=subject, purposes=["label"])
-    consent.expire_purposes(session, subject=subject, purposes=["train"], at=now())
+    consent.expire_purposes(session, subject=subject, ended={"train": now()})
     return subject
 
 

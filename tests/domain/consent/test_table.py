@@ -93,3 +93,46 @@ def test_what_is_no_table_is_refused_whole(
 ) -> None:
     with pytest.raises(InvalidInput, match=sentence):
         read(session, dataset, data)
+
+
+MINOR = "code,purposes,expression,expires,at,majority,party,assent,guardian,locale\n"
+
+
+def test_minors_come_with_their_guardian_and_their_own_word(
+    session: Session, dataset: Dataset, vault: FakeVault
+) -> None:
+    line = "M-1,store,paper,2029-01-01,2026-01-01,2080-05-01,guardian,given,Any Parent,de\n"
+    rows, refused = read(session, dataset, MINOR + line)
+    assert refused == []
+    notice = consent.current_notice(session, dataset=dataset)
+    (subject,) = consent.record_rows(
+        session, vault=vault, dataset=dataset, notice=notice, rows=rows
+    )
+    (event,) = subject.events
+    assert event.statement is not None
+    said = (event.party, event.statement.assent, event.statement.locale)
+    assert said == ("guardian", "given", "de")
+    opened = consent.open_guardian(session, vault=vault, subject=subject, by=1)
+    assert opened == ("Any Parent", "")
+    assert set(consent.given_purposes(session, subject=subject)) == {"store"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ("2080-05-01,subject,,,", "their guardian consents"),
+        ("2080-05-01,guardian,,,", "Say what the minor said"),
+        ("2080-05-01,guardian,refused,,", "own word is one of"),
+        ("2020-05-01,guardian,given,,", "of age by now"),
+        (",neighbour,,,", "given by one of"),
+        ("soon,guardian,given,,", "is not a date"),
+    ],
+)
+def test_who_may_not_speak_is_refused_with_the_line(
+    session: Session, dataset: Dataset, cells: str, reason: str
+) -> None:
+    table = MINOR + f"M-1,store,paper,2029-01-01,2026-01-01,{cells}\n"
+    rows, (refusal,) = read(session, dataset, table)
+    assert rows == []
+    assert refusal.line == 2
+    assert reason in refusal.reason

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from annotator.domain import consent
 from annotator.models import Dataset
 
 Token = Callable[[str], dict[str, str]]
@@ -13,13 +14,31 @@ URL = "/api/v1/datasets"
 
 def test_a_dataset_is_made_read_and_listed(client: FlaskClient, token: Token) -> None:
     headers = token("curator")
-    body = {"name": "Ward", "votes_per_face": 5, "notice": "We keep pictures."}
+    facts = consent.fill_notice(organisation="Ward", contact="w@example.org", years=3)
+    body = {"name": "Ward", "votes_per_face": 5, "notice": {"en": facts.as_dict()}}
     made = client.post(URL, json=body, headers=headers)
     assert made.status_code == 201
     assert made.json["votes_per_face"] == 5
     assert made.json["progress"] == {"faces": 0, "open": 0, "done": 0}
     assert client.get(f"{URL}/{made.json['id']}", headers=headers).json == made.json
     assert client.get(URL, headers=headers).json == {"items": [made.json], "next": None}
+
+
+def test_a_notice_that_lacks_what_the_law_asks_for_makes_no_dataset(
+    client: FlaskClient, token: Token
+) -> None:
+    headers = token("curator")
+    facts = consent.fill_notice(organisation="", contact="w@example.org", years=3)
+    for notice, sentence in (
+        ({"en": facts.as_dict()}, "controller"),
+        ({"xx": facts.as_dict()}, "controller"),
+        ({"en": "We keep pictures."}, "by language"),
+        ("We keep pictures.", "must be an object"),
+    ):
+        answer = client.post(URL, json={"name": "Ward", "notice": notice}, headers=headers)
+        assert answer.status_code == 422
+        assert sentence in answer.json["detail"]
+    assert client.get(URL, headers=headers).json["items"] == []
 
 
 def test_the_list_pages_by_cursor(
