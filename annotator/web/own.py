@@ -3,13 +3,15 @@
 import base64
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import segno
-from flask import Blueprint, Response, flash, redirect, request, stream_with_context, url_for
+from flask import Blueprint, Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
+from annotator.bootstrap import Toolbox
 from annotator.core.errors import AnnotatorError, NotFound
 from annotator.domain import (
     consent,
@@ -130,17 +132,12 @@ def record(secret: str) -> ResponseReturnValue:
 @by_link(COPIES)
 def copy(secret: str) -> ResponseReturnValue:
     """Everything that is held of them, as a ZIP that is written while it is read."""
-    subject = _subject(secret)
-    vault = toolbox().vault
-    pieces = disclosure.write_copy(
-        db(),
-        vault=vault,
-        subject=subject,
-        receipt=receipts.make_receipt(db(), vault=vault, subject=subject),
-        actor=invitations.SUBJECT,
+    subject, tools = _subject(secret), toolbox()
+    receipt = disclosure.begin_copy(
+        db(), vault=tools.vault, subject=subject, actor=invitations.SUBJECT
     )
     return Response(
-        stream_with_context(pieces),
+        _stream_copy(tools, subject.id, receipt),
         mimetype="application/zip",
         headers={"Content-Disposition": 'attachment; filename="my-pictures.zip"'},
     )
@@ -204,6 +201,14 @@ def _prove_erasure(opened: receipts.OpenedSalt) -> str | None:
         log.exception("the proof of an erasure could not be made")
         return None
     return "data:application/json;base64," + base64.b64encode(_text(told)).decode()
+
+
+def _stream_copy(tools: Toolbox, subject_id: int, receipt: dict[str, Any]) -> Iterator[bytes]:
+    """The copy, read in a session of its own: the request's ends before the last byte has left."""
+    with tools.sessions() as session:
+        yield from disclosure.write_copy(
+            session, vault=tools.vault, subject_id=subject_id, receipt=receipt
+        )
 
 
 def _download(told: dict[str, Any], name: str, kind: str) -> Response:
