@@ -148,7 +148,7 @@ def test_everything_is_withdrawn_and_proven(
     assert "This cannot be undone." in asked
     answer = browser.post(f"{me}/withdraw", data={"purpose": "all"})
     assert answer.status_code == 200
-    assert "Your key is destroyed." in answer.text
+    assert "Your key has been destroyed." in answer.text
     found = re.search(r'href="data:application/json;base64,([^"]+)" download', answer.text)
     assert found is not None
     proof = json.loads(base64.b64decode(found[1]))
