@@ -18,6 +18,7 @@ from annotator.bootstrap.queue import QUEUE, TASK, make_celery
 from annotator.core.db import explain
 from annotator.core.errors import AnnotatorError, Cancelled
 from annotator.domain import (
+    audit,
     curation,
     erasure,
     exports,
@@ -39,6 +40,7 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "export": exports.build_export,
     "train": training.train_model,
     "renew_epoch": erasure.renew_epoch,
+    "checkpoint": audit.checkpoint_log,
 }
 SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead
 REPORT_SECONDS = 0.5  # progress is written at most this often
@@ -187,7 +189,8 @@ def serve(tools: Toolbox) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             previous[number] = signal.getsignal(number)
             signal.signal(number, stop)
-        threading.Thread(target=_sweep_forever, args=(tools, stopping), daemon=True).start()
+        for work in (_sweep_forever, _sign_forever):
+            threading.Thread(target=work, args=(tools, stopping), daemon=True).start()
 
     from celery.platforms import SecurityWarning  # noqa: PLC0415 - see bootstrap.queue
     from celery.signals import worker_ready  # noqa: PLC0415 - likewise
@@ -220,6 +223,18 @@ def _sweep_forever(tools: Toolbox, stopping: threading.Event) -> None:
             log.exception("looking for lost jobs failed")
         if stopping.wait(every):
             return
+
+
+def _sign_forever(tools: Toolbox, stopping: threading.Event) -> None:
+    """Signs the log again and again, and hands what was signed to the witness."""
+    while not stopping.wait(tools.settings.checkpoint_seconds):
+        try:
+            done = audit.mirror_log(tools.transaction, tools=tools)
+        except Exception:  # whatever it was, it may be over the next time
+            log.exception("the log could not be signed")
+        else:
+            if done.problem:
+                log.warning("the witness lacks a checkpoint: %s", done.problem)
 
 
 if __name__ == "__main__":

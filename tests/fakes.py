@@ -230,6 +230,7 @@ class FakeTools:
     imaging: Any = None
     learning: Any = field(default_factory=FakeLearning)
     data: Path = Path()
+    witness: Any = None
 
 
 class FakeWork:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from annotator.bootstrap.imaging import LazyImaging
 from annotator.bootstrap.learning import LazyLearning
 from annotator.bootstrap.queue import CeleryQueue
+from annotator.bootstrap.witness import open_witness
 from annotator.core.config import Settings
 from annotator.core.db import GAP_SECONDS, open_engine
 from annotator.core.errors import AnnotatorError
@@ -93,6 +94,11 @@ class Toolbox:
     def learning(self) -> ports.Learning:
         """Models."""
         return LazyLearning(self.imaging)
+
+    @cached_property
+    def witness(self) -> ports.Witness | None:
+        """Where the log's checkpoints are mirrored."""
+        return open_witness(self.settings)
 
     @cached_property
     def queue(self) -> ports.Queue:

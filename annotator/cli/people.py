@@ -1,7 +1,9 @@
 """People who work here, their tokens, and the rights of people in pictures."""
 
 import datetime as dt
+import json
 import secrets
+from pathlib import Path
 
 import click
 from sqlalchemy.orm import Session
@@ -10,7 +12,7 @@ from annotator.cli.passwords import hash_password
 from annotator.cli.tools import answer, finish_job, open_tools, tell
 from annotator.core.db import now
 from annotator.core.errors import NotFound
-from annotator.domain import accounts, consent, datasets, erasure
+from annotator.domain import accounts, consent, datasets, erasure, receipts
 from annotator.models import ROLES, Subject, User
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
@@ -142,6 +144,23 @@ def withdraw(subject: str, yes: bool, as_json: bool) -> None:
         f"are gone, {len(told.exports)} exports and {len(told.models)} models are marked."
         + recipients,
     )
+
+
+@subject.command()
+@click.argument("subject")
+@click.option("--out", type=click.Path(dir_okay=False, writable=True, path_type=Path))
+def receipt(subject: str, out: Path | None) -> None:
+    """The receipt of SUBJECT (`DATASET/CODE` or a number): what they agreed to, with proof."""
+    tools = open_tools()
+    with tools.transaction() as session:
+        person = _find_subject(session, subject)
+        made = receipts.make_receipt(session, vault=tools.vault, subject=person)
+    text = json.dumps(made, indent=1, ensure_ascii=False)
+    if out is None:
+        click.echo(text)
+        return
+    out.write_text(f"{text}\n", encoding="utf-8")
+    tell(f"The receipt is in {out}. Check it with: python3 verify_receipt.py {out} KEY")
 
 
 def _find_user(session: Session, email: str) -> User:

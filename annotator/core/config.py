@@ -32,6 +32,10 @@ class Settings:
         lease_seconds: how long a task stays with the person who took it.
         session_hours: how long a sign-in lasts without use.
         job_heartbeat_seconds: a running job whose heart was silent for three times this is dead.
+        witness: where checkpoints of the log are mirrored: ``file:/path``, ``stdout`` or the
+            address of a witness; empty means nowhere.
+        witness_key: the verifier key of a witness that signs; empty means that nobody checks it.
+        checkpoint_seconds: how often a worker signs the log, if it has grown.
         log_level: name of a ``logging`` level.
     """
 
@@ -49,6 +53,9 @@ class Settings:
     lease_seconds: int = 900
     session_hours: int = 12
     job_heartbeat_seconds: int = 5
+    witness: str = ""
+    witness_key: str = ""
+    checkpoint_seconds: int = 600
     log_level: str = "INFO"
 
     @classmethod

@@ -136,6 +136,14 @@ class StorageFailed(AnnotatorError):
     title = "The storage failed. Nothing was acknowledged; check the disk."
 
 
+class WitnessFailed(AnnotatorError):
+    """The witness did not take a checkpoint; the log goes on without it."""
+
+    code = "witness_failed"
+    status = 502
+    title = "The witness could not be reached."
+
+
 class Cancelled(AnnotatorError):
     """A person stopped the job."""
 

@@ -144,6 +144,17 @@ class Queue(Protocol):
     def wake(self, job_id: int) -> None: ...
 
 
+class Witness(Protocol):
+    """Keeps checkpoints where this program cannot rewrite them."""
+
+    @property
+    def place(self) -> str: ...  # in words, for the admin
+    def add(
+        self, note: str, *, old: int, prove: Callable[[int], Sequence[bytes]]
+    ) -> str: ...  # its signature lines, perhaps none
+    def read(self, origin: str) -> list[str]: ...  # the notes that it has, oldest first
+
+
 class Artist(Protocol):
     """Draws people who do not exist; every picture as the bytes of a PNG or JPEG."""
 
@@ -164,5 +175,7 @@ class Tools(Protocol):
     def imaging(self) -> Imaging: ...
     @property
     def learning(self) -> Learning: ...
+    @property
+    def witness(self) -> Witness | None: ...
     @property
     def data(self) -> Path: ...

@@ -20,6 +20,7 @@ from annotator.domain.ports import Vault
 from annotator.models import AuditEntry, Subject
 
 FORMAT = 1
+SIGNED = b"annotator-receipt/1\n"  # before what is signed; no checkpoint begins so
 CONSENT, ERASURE = "consent", "erasure"
 # What a receipt tells of: what was agreed, and what became of it; not every picture.
 TOLD = ("consent.", "subject.", "export.closed", "model.marked")
@@ -49,7 +50,7 @@ def make_receipt(session: Session, *, vault: Vault, subject: Subject) -> dict[st
     salt = audit.open_salt(session, vault=vault, subject=subject)
     if salt is None:
         raise NotFound("There is nothing in the log that could be proven about this person.")
-    return _write(session, vault, kind=CONSENT, salt=salt)
+    return _sign(vault, _write(session, vault, kind=CONSENT, salt=salt))
 
 
 def open_salt(session: Session, *, vault: Vault, subject: Subject) -> OpenedSalt:
@@ -90,7 +91,7 @@ def make_erasure_receipt(session: Session, *, vault: Vault, opened: OpenedSalt) 
     ).first()
     size = audit.read_note(receipt["checkpoint"]).size
     receipt["renewal"] = None if renewed is None else _prove(session, renewed, size)
-    return receipt
+    return _sign(vault, receipt)
 
 
 def _write(session: Session, vault: Vault, *, kind: str, salt: bytes) -> dict[str, Any]:
@@ -113,6 +114,12 @@ def _write(session: Session, vault: Vault, *, kind: str, salt: bytes) -> dict[st
             {"number": number, **_prove(session, entry, checkpoint.size)} for number, entry in told
         ],
     }
+
+
+def _sign(vault: Vault, receipt: dict[str, Any]) -> dict[str, Any]:
+    """The receipt as a whole, signed: also what the log does not tell cannot be changed in it."""
+    message = SIGNED + audit.canonical(receipt)
+    return receipt | {"signature": _text(vault.sign("log", message))}
 
 
 def _prove(session: Session, entry: AuditEntry, size: int) -> dict[str, Any]:

@@ -21,6 +21,13 @@ from annotator.domain.audit.entries import (
     open_salt,
     place_entries,
 )
+from annotator.domain.audit.mirroring import (
+    Mirrored,
+    Standing,
+    checkpoint_log,
+    mirror_log,
+    read_standing,
+)
 from annotator.domain.audit.tree import (
     Head,
     prove_consistency,
@@ -28,19 +35,27 @@ from annotator.domain.audit.tree import (
     read_head,
     root_at,
 )
+from annotator.domain.audit.verification import Problem, Report, Signed, verify_log
 
 __all__ = [
     "VAULT",
     "Head",
+    "Mirrored",
+    "Problem",
+    "Report",
+    "Signed",
+    "Standing",
     "actor_of",
     "append",
     "canonical",
+    "checkpoint_log",
     "commit_to",
     "describe",
     "entrust",
     "find_about",
     "list_actions",
     "list_entries",
+    "mirror_log",
     "newest_checkpoint",
     "open_salt",
     "origin_of",
@@ -49,7 +64,9 @@ __all__ = [
     "prove_inclusion",
     "read_head",
     "read_note",
+    "read_standing",
     "root_at",
     "sign_checkpoint",
     "verifier_of",
+    "verify_log",
 ]

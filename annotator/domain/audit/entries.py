@@ -113,8 +113,8 @@ def open_salt(session: Session, *, vault: Vault, subject: Subject) -> bytes | No
 def _key_of(subject: Subject | None) -> tuple[bytes, int, int] | None:
     if subject is None or subject.wrapped_key is None:
         return None
-    assert subject.key_epoch is not None
-    assert subject.key_version is not None
+    if subject.key_epoch is None or subject.key_version is None:
+        return None
     return subject.wrapped_key, subject.key_epoch, subject.key_version
 
 
