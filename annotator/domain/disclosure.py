@@ -5,15 +5,18 @@ them.
 """
 
 import datetime as dt
+import errno
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from annotator.core.errors import NotFound
+from annotator.core.errors import InvalidInput, NotFound, StorageFailed, StorageFull
 from annotator.domain import audit, consent, erasure, receipts, viewing
 from annotator.domain.exports.archive import Listing, zip_stream
 from annotator.domain.ports import Vault
@@ -145,6 +148,36 @@ def write_copy(
     archive = zip_stream(entries, listing=Listing(), closing=list)
     while piece := archive.read(PIECE):
         yield piece
+
+
+def save_copy(pieces: Iterator[bytes], *, out: Path) -> int:
+    """Writes a copy into a new file that only its owner may read, whole or not at all.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        InvalidInput: the place is taken or there is no such folder.
+        StorageFull, StorageFailed: nothing is left of it.
+    """
+    try:
+        handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise InvalidInput(f"{out} exists already; name another file.") from error
+    except OSError as error:
+        raise InvalidInput(f"{out} cannot be made; name a file in a folder of yours.") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            size = sum(file.write(piece) for piece in pieces)
+            file.flush()
+            os.fsync(handle)
+    except BaseException as error:
+        out.unlink()
+        if isinstance(error, OSError):
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            raise (StorageFull if full else StorageFailed) from error
+        raise
+    return size
 
 
 def _entries(

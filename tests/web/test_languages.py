@@ -24,7 +24,7 @@ WEB = Path(languages.__file__).parent
 CODES = [code for code in languages.catalogues() if code != languages.SOURCE]
 PLACE = re.compile(r"%\(\w+\)s|\{\w+\}")
 # What stands between marked texts: the product's name, marks, and the names of things.
-NAMES = {"Annotator"}
+NAMES = {"Annotator", "verify_receipt.py"}
 SPOKEN = ("alt", "aria-label", "placeholder", "title")
 
 Text = str | tuple[str, ...]
