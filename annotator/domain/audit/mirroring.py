@@ -26,8 +26,11 @@ class Work(Protocol):
     """What a job gives us; see ``annotator.domain.jobs``."""
 
     @property
-    def tools(self) -> Tools: ...
-    def transaction(self) -> AbstractContextManager[Session]: ...
+    def tools(self) -> Tools:
+        """The instruments."""
+
+    def transaction(self) -> AbstractContextManager[Session]:
+        """Opens one transaction, committed when the block ends well."""
 
 
 @dataclass(frozen=True, slots=True)

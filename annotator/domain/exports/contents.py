@@ -13,14 +13,13 @@ from sqlalchemy.orm import Session
 
 from annotator import __version__
 from annotator.core.emotions import EMOTION_NAMES, LABEL_NAMES
-from annotator.domain import consent
+from annotator.domain import audit, consent
 from annotator.domain.exports.selection import PURPOSES_OF, Candidate, Selection
 from annotator.domain.ports import Vault
 from annotator.domain.verification import FORMAT, FORMAT_VERSION, fingerprint
 from annotator.models import (
     PURPOSES,
     Annotation,
-    AuditEntry,
     ConsentEvent,
     Dataset,
     Export,
@@ -205,7 +204,10 @@ def _count_raters(session: Session, dataset: Dataset) -> int:
 
 
 def _log_head(session: Session) -> dict[str, Any]:
-    """Where the log stood: its size, and the leaf of its newest entry."""
-    newest = session.scalar(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(1))
-    size = session.scalar(select(func.count(AuditEntry.id))) or 0
-    return {"entries": size, "last_leaf": newest.leaf.hex() if newest else None}
+    """Where the log stood: its size and root, and the checkpoint that was signed last."""
+    head, newest = audit.read_head(session), audit.newest_checkpoint(session)
+    return {
+        "entries": head.size,
+        "root": head.root.hex(),
+        "checkpoint": newest.note if newest else None,
+    }

@@ -1,0 +1,226 @@
+"""No gaps and no doubles, whoever writes at the same time; and no action without its entry."""
+
+import datetime as dt
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from annotator.core.db import Base, explain, open_engine
+from annotator.core.errors import StorageFull, Tampered
+from annotator.domain import audit, consent, erasure
+from annotator.models import PURPOSES, AuditEntry, AuditSalt, ConsentEvent, Notice, Subject
+from tests.factories import make_dataset, make_subject
+from tests.fakes import FakeVault
+
+THREADS, ROUNDS = 6, 20
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    if request.param == "sqlite":
+        opened = open_engine(f"sqlite:///{tmp_path}/log.sqlite")
+    else:
+        url = os.environ.get("ANNOTATOR_TEST_POSTGRES")
+        if not url:
+            pytest.skip("no PostgreSQL server: ANNOTATOR_TEST_POSTGRES is not set")
+        opened = open_engine(url)
+        with opened.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    Base.metadata.create_all(opened)
+    yield opened
+    opened.dispose()
+
+
+def writing(engine: Engine, vault: FakeVault) -> Session:
+    session = Session(engine, expire_on_commit=False, info={audit.VAULT: lambda: vault})
+    session.connection(execution_options={"writing": True})
+    return session
+
+
+def read_log(session: Session) -> list[AuditEntry]:
+    return list(session.scalars(select(AuditEntry).order_by(AuditEntry.position)))
+
+
+def test_many_writers_leave_no_gap_and_no_double(database: Engine, vault: FakeVault) -> None:
+    with writing(database, vault) as session:
+        dataset = make_dataset(session)
+        people = [make_subject(session, vault, dataset).id for _ in range(2)]
+        session.commit()
+        before = session.scalar(select(func.count(AuditEntry.id))) or 0
+    failures: list[BaseException] = []
+    start = threading.Barrier(THREADS)
+
+    def write(thread: int) -> None:
+        try:
+            start.wait()
+            for turn in range(ROUNDS):
+                with writing(database, vault) as session:
+                    # In either order: the locks of the log never wait for each other.
+                    for at in range(2):
+                        person = session.get_one(Subject, people[(at + thread) % 2])
+                        audit.append(session, action="thing.done", actor="cli", subject=person)
+                    if turn % 4 == 3:
+                        session.rollback()
+                    else:
+                        session.commit()
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with writing(database, vault) as session:
+        log = read_log(session)
+        assert len(log) == before + THREADS * ROUNDS * 3 // 4 * 2
+        assert [entry.position for entry in log] == list(range(len(log)))
+        report = audit.verify_log(session, verifier=audit.verifier_of(vault))
+        assert (report.size, report.problems) == (len(log), ())
+        assert report.root == audit.read_head(session).root
+        for number in people:
+            person = session.get_one(Subject, number)
+            salt = audit.open_salt(session, vault=vault, subject=person)
+            assert salt is not None
+            found = audit.find_about(session, salt=salt)
+            assert [at for at, _ in found] == list(range(1, 3 + THREADS * ROUNDS * 3 // 4))
+            assert [entry.position for _, entry in found] == sorted(
+                entry.position or 0 for _, entry in found
+            )
+
+
+def test_a_part_that_is_taken_back_leaves_no_entry(session: Session) -> None:
+    audit.append(session, action="thing.one", actor="cli")
+    inner = session.begin_nested()
+    audit.append(session, action="thing.two", actor="cli")
+    inner.rollback()
+    with session.begin_nested():
+        audit.append(session, action="thing.three", actor="cli")
+    assert [entry.position for entry in session.scalars(select(AuditEntry))] == [None, None]
+    session.commit()
+    assert [(entry.position, entry.action) for entry in read_log(session)] == [
+        (0, "thing.one"),
+        (1, "thing.three"),
+    ]
+    audit.append(session, action="thing.four", actor="cli")
+    session.commit()
+    assert read_log(session)[-1].position == 2
+
+
+def test_one_person_is_not_recognised_from_entry_to_entry(
+    session: Session, vault: FakeVault
+) -> None:
+    subject = make_subject(session, vault, make_dataset(session))
+    for _ in range(3):
+        audit.append(session, action="image.received", actor="cli", subject=subject)
+    session.commit()
+    about = [entry.subject for entry in read_log(session) if entry.subject]
+    assert len(about) == len(set(about)) == 5
+    assert all(len(item) == 32 for item in about)
+
+
+def test_an_erasure_takes_the_salt_away_and_still_tells(session: Session, vault: FakeVault) -> None:
+    subject = make_subject(session, vault, make_dataset(session))
+    session.commit()
+    salt = audit.open_salt(session, vault=vault, subject=subject)
+    assert salt is not None
+    erasure.withdraw_subject(session, subject=subject, by=None)
+    session.commit()
+    assert session.scalars(select(AuditSalt)).all() == []
+    assert audit.open_salt(session, vault=vault, subject=subject) is None
+    actions = [entry.action for _, entry in audit.find_about(session, salt=salt)]
+    assert actions == ["subject.created", "consent.given", "consent.withdrawn", "subject.erased"]
+
+
+def test_an_entry_about_somebody_erased_before_names_nobody(
+    session: Session, vault: FakeVault
+) -> None:
+    subject = make_subject(session, vault, make_dataset(session))
+    erasure.withdraw_subject(session, subject=subject, by=None)
+    session.commit()
+    audit.append(session, action="export.closed", actor="cli", subject=subject)
+    session.commit()
+    assert read_log(session)[-1].subject is None
+
+
+def test_a_log_without_a_head_refuses_the_action(session: Session, vault: FakeVault) -> None:
+    subject = make_subject(session, vault, make_dataset(session))
+    session.commit()
+    session.execute(text("DELETE FROM audit_head"))
+    session.commit()
+    consent.withdraw_purposes(session, subject=subject, purposes=["train"])
+    for _ in range(2):  # and no second try slips through
+        with pytest.raises(Tampered, match="no head"):
+            session.commit()
+    session.rollback()
+    assert consent.allowed(session, subject=subject, purpose="train") is not None
+
+
+def test_a_full_disk_refuses_the_action_whole(session: Session, vault: FakeVault) -> None:
+    """Whenever the pages run out, the consent and its entry are stored, or neither is."""
+    dataset = make_dataset(session)
+    subject = make_subject(session, vault, dataset)
+    session.commit()
+    notice, expires_at = subject.events[0].notice, subject.events[0].expires_at
+    assert notice is not None
+    assert expires_at is not None
+    stored = 0
+    for room in range(8):
+        session.rollback()
+        connection = session.connection(execution_options={"writing": True})
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + room}")
+        known = [_count(session)]
+        error = _fill(session, subject, notice, expires_at, known)
+        assert isinstance(explain(error), StorageFull)
+        assert _count(session) == known[-1]
+        for before, after in itertools.pairwise(known):
+            assert after == (before[0] + len(PURPOSES), before[1] + 1, before[2] + 1)
+        stored += len(known) - 1
+    assert stored > 0
+    report = audit.verify_log(session, verifier=audit.verifier_of(vault))
+    assert report.problems == ()
+
+
+def _fill(
+    session: Session,
+    subject: Subject,
+    notice: Notice,
+    expires_at: dt.datetime,
+    known: list[tuple[int, int, int]],
+) -> DBAPIError:
+    while True:
+        try:
+            _agree(session, subject, notice, expires_at)
+            session.commit()
+        except DBAPIError as error:
+            session.rollback()
+            return error
+        known.append(_count(session))
+
+
+def _agree(session: Session, subject: Subject, notice: Notice, expires_at: dt.datetime) -> None:
+    consent.record_consent(
+        session,
+        subject=subject,
+        purposes=PURPOSES,
+        notice=notice,
+        expression="ticked",
+        expires_at=expires_at,
+    )
+
+
+def _count(session: Session) -> tuple[int, int, int]:
+    events = session.scalar(select(func.count(ConsentEvent.id))) or 0
+    entries = session.scalar(select(func.count(AuditEntry.id))) or 0
+    return events, entries, audit.read_head(session).size
