@@ -164,7 +164,7 @@ def withdraw(secret: str) -> ResponseReturnValue:
     chosen = _purposes(request.form.get("purpose", EVERYTHING))
     if subject.withdrawn_at is not None:
         return redirect(url_for(".show", secret=secret), 303)
-    opened = receipts.open_salt(db(), vault=toolbox().vault, subject=subject)
+    opened = _open_salt(subject)
     done = erasure.withdraw_purposes(
         db(), subject=subject, purposes=chosen, by=None, actor=invitations.SUBJECT
     )
@@ -190,11 +190,21 @@ def _subject(secret: str, *, writing: bool | None = None) -> Subject:
     return open_link(secret, "own", writing=writing).subject
 
 
-def _prove_erasure(opened: receipts.OpenedSalt) -> str | None:
+def _open_salt(subject: Subject) -> receipts.OpenedSalt | None:
+    """What the proof of an erasure needs; without it the erasure goes on unproven."""
+    try:
+        return receipts.open_salt(db(), vault=toolbox().vault, subject=subject)
+    except NotFound:
+        return None
+
+
+def _prove_erasure(opened: receipts.OpenedSalt | None) -> str | None:
     """The proof as an address that holds it; ``None`` when it cannot be made, which undoes nothing.
 
     It is in the page and nowhere else: the salt in it would tie the log to the person again.
     """
+    if opened is None:
+        return None
     try:
         told = receipts.make_erasure_receipt(db(), vault=toolbox().vault, opened=opened)
     except AnnotatorError:

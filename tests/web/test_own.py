@@ -4,7 +4,10 @@ import base64
 import io
 import json
 import re
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -13,9 +16,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.bootstrap import Toolbox
-from annotator.core.errors import KeyDestroyed, StorageFailed
+from annotator.core.errors import KeyDestroyed, NotFound, StorageFailed
 from annotator.domain import consent, exports, invitations, receipts
 from annotator.models import AuditEntry, Dataset, Export, Face, Image, Job, Subject
+from annotator.web.assets import find_folder
 from tests.factories import make_dataset, make_face, make_subject
 from tests.fakes import FakeTools, FakeVault, FakeWork
 from tests.web.conftest import Browser
@@ -74,6 +78,14 @@ def export(toolbox: Toolbox, vault: FakeVault, dataset: Dataset, subject: Subjec
 def log_of(session: Session, action: str) -> list[AuditEntry]:
     session.rollback()
     return list(session.scalars(select(AuditEntry).where(AuditEntry.action == action)))
+
+
+def is_proven(receipt: dict[str, object], folder: Path, key: bytes) -> bool:
+    """What the program says that people get with their receipt."""
+    (folder / "receipt.json").write_text(json.dumps(receipt), encoding="utf-8")
+    program = find_folder("static") / "verify_receipt.py"
+    command = [sys.executable, program, folder / "receipt.json", base64.b64encode(key).decode()]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def test_the_page_tells_everything(browser: FlaskClient, me: str, export: Export) -> None:
@@ -141,7 +153,7 @@ def test_everything_is_withdrawn_and_proven(
     export: Export,
     toolbox: Toolbox,
 ) -> None:
-    vault, session = toolbox.vault, toolbox.sessions()
+    vault, session, tmp_path = toolbox.vault, toolbox.sessions(), toolbox.data
     key = consent.key_of(vault, subject)
     asked = browser.get(f"{me}/withdraw").text
     assert "2 pictures, your name and your contact are deleted." in asked
@@ -154,6 +166,8 @@ def test_everything_is_withdrawn_and_proven(
     proof = json.loads(base64.b64decode(found[1]))
     actions = [item["entry"]["action"] for item in proof["entries"]]
     assert (proof["kind"], actions[-1]) == ("erasure", "subject.erased")
+    assert is_proven(proof, tmp_path, vault.public_key("log"))
+    assert not is_proven({**proof, "salt": "00" * 32}, tmp_path, vault.public_key("log"))
     session.rollback()
     person = session.get_one(Subject, subject.id, populate_existing=True)
     assert (person.wrapped_key, person.sealed_name) == (None, None)
@@ -173,20 +187,25 @@ def test_everything_is_withdrawn_and_proven(
         assert browser.post(address).status_code in {404, 409}
 
 
+@pytest.mark.parametrize(
+    ("step", "error"), [("open_salt", NotFound()), ("make_erasure_receipt", StorageFailed())]
+)
 def test_a_proof_that_fails_undoes_no_erasure(
     browser: FlaskClient,
     me: str,
     session: Session,
-    subject: Subject,
     monkeypatch: pytest.MonkeyPatch,
+    *,
+    step: str,
+    error: Exception,
 ) -> None:
     def fail(*args: object, **kwargs: object) -> None:
-        raise StorageFailed
+        raise error
 
-    monkeypatch.setattr(receipts, "make_erasure_receipt", fail)
+    monkeypatch.setattr(receipts, step, fail)
     answer = browser.post(f"{me}/withdraw", data={"purpose": "all"})
     assert "Everything is deleted all the same." in answer.text
-    assert session.get_one(Subject, subject.id).withdrawn_at is not None
+    assert session.scalars(select(Subject.withdrawn_at)).all() != [None]
 
 
 def test_the_copy_holds_everything_and_names_no_colleague(
