@@ -12,7 +12,16 @@ from annotator.cli.passwords import hash_password
 from annotator.cli.tools import answer, finish_job, open_tools, tell
 from annotator.core.db import now
 from annotator.core.errors import NotFound
-from annotator.domain import accounts, consent, datasets, erasure, jobs, receipts, retention
+from annotator.domain import (
+    accounts,
+    consent,
+    datasets,
+    disclosure,
+    erasure,
+    jobs,
+    receipts,
+    retention,
+)
 from annotator.models import ROLES, Subject, User
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
@@ -160,6 +169,30 @@ def receipt(subject: str, out: Path | None) -> None:
         return
     out.write_text(f"{text}\n", encoding="utf-8")
     tell(f"The receipt is in {out}. Check it with: python3 verify_receipt.py {out} KEY")
+
+
+@subject.command("export")
+@click.argument("subject")
+@click.argument("out", type=click.Path(path_type=Path))
+@json_option
+def export_(subject: str, out: Path, as_json: bool) -> None:
+    """Writes everything that is held of SUBJECT into OUT, a new ZIP file, for them (GDPR, 15)."""
+    tools = open_tools()
+    with tools.transaction() as session:
+        person = _find_subject(session, subject)
+        number = person.id
+        receipt = disclosure.begin_copy(session, vault=tools.vault, subject=person, actor="cli")
+    with tools.sessions() as session:
+        pieces = disclosure.write_copy(
+            session, vault=tools.vault, subject_id=number, receipt=receipt
+        )
+        size = disclosure.save_copy(pieces, out=out)
+    answer(
+        {"file": str(out), "bytes": size},
+        as_json=as_json,
+        text=f"{out} holds everything that is held of {subject}, {size:,} bytes. It is not "
+        "encrypted: hand it over, then delete it.",
+    )
 
 
 @click.command()

@@ -5,16 +5,19 @@ them.
 """
 
 import datetime as dt
+import errno
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from annotator.core.errors import NotFound
-from annotator.domain import audit, consent, erasure, viewing
+from annotator.core.errors import InvalidInput, NotFound, StorageFailed, StorageFull
+from annotator.domain import audit, consent, erasure, receipts, viewing
 from annotator.domain.exports.archive import Listing, zip_stream
 from annotator.domain.ports import Vault
 from annotator.models import (
@@ -105,30 +108,76 @@ def get_own_image(session: Session, *, subject: Subject, image_id: int) -> Image
     return image
 
 
+def begin_copy(session: Session, *, vault: Vault, subject: Subject, actor: str) -> dict[str, Any]:
+    """Writes into the log that a person gets a copy, and makes the receipt that goes into it.
+
+    Args:
+        session: a transaction that writes; commit it before the copy is handed out.
+        vault: opens what the receipt needs.
+        subject: whose copy it is.
+        actor: who asked, as the log names them.
+
+    Raises:
+        NotFound: they withdrew everything, so there is nothing to copy.
+    """
+    receipt = receipts.make_receipt(session, vault=vault, subject=subject)
+    audit.append(session, action="subject.copied", actor=actor, subject=subject)
+    return receipt
+
+
 def write_copy(
-    session: Session, *, vault: Vault, subject: Subject, receipt: dict[str, Any], actor: str
+    session: Session, *, vault: Vault, subject_id: int, receipt: dict[str, Any]
 ) -> Iterator[bytes]:
-    """Everything that is held of a person as one ZIP, in pieces; written to the log.
+    """Everything that is held of a person as one ZIP, in pieces.
 
     One picture at a time is in memory, and nothing is on a disk in the clear. Without consent to
     ``store`` nobody may open the pictures, so the copy comes without them.
 
     Args:
-        session: the open transaction; it must outlive the reading of the pieces.
+        session: a look at the database; it must outlive the reading of the pieces.
         vault: opens pictures and fields.
-        subject: whose copy it is.
-        receipt: the proof of their consents, put in as it is.
-        actor: who asked, as the log names them.
+        subject_id: whose copy it is.
+        receipt: from ``begin_copy``; put in as it is.
 
     Raises:
         KeyDestroyed: they withdrew everything, so there is nothing to copy.
     """
+    subject = consent.get_subject(session, subject_id=subject_id)
     person = _describe_person(session, vault, subject)
-    audit.append(session, action="subject.copied", actor=actor, subject=subject)
-    session.flush()
     entries = _entries(session, vault, subject, {"person.json": person, "receipt.json": receipt})
     archive = zip_stream(entries, listing=Listing(), closing=list)
-    return iter(lambda: archive.read(PIECE), b"")
+    while piece := archive.read(PIECE):
+        yield piece
+
+
+def save_copy(pieces: Iterator[bytes], *, out: Path) -> int:
+    """Writes a copy into a new file that only its owner may read, whole or not at all.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        InvalidInput: the place is taken or there is no such folder.
+        StorageFull, StorageFailed: nothing is left of it.
+    """
+    try:
+        handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise InvalidInput(f"{out} exists already; name another file.") from error
+    except OSError as error:
+        raise InvalidInput(f"{out} cannot be made; name a file in a folder of yours.") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            size = sum(file.write(piece) for piece in pieces)
+            file.flush()
+            os.fsync(handle)
+    except BaseException as error:
+        out.unlink()
+        if isinstance(error, OSError):
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            raise (StorageFull if full else StorageFailed) from error
+        raise
+    return size
 
 
 def _entries(

@@ -123,7 +123,7 @@ def close_due(session: Session, *, due: Due, at: dt.datetime) -> dict[str, int]:
         consent.expire_purposes(session, subject=subject, ended=still.ended)
     if still.erase:
         audit.append(
-            session, action="retention.reached", actor=ACTOR, subject=subject.id, why=still.erase
+            session, action="retention.reached", actor=ACTOR, subject=subject, why=still.erase
         )
         erasure.withdraw_subject(session, subject=subject, by=None, actor=ACTOR, told=True)
     else:

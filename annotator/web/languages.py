@@ -12,7 +12,7 @@ from functools import cache
 from gettext import NullTranslations, c2py
 from pathlib import Path
 
-from babel import Locale
+from babel import Locale, negotiate_locale
 from babel.dates import format_date, format_datetime
 from babel.lists import format_list
 from babel.messages.pofile import read_po
@@ -75,7 +75,8 @@ def language() -> str:
         known = list(catalogues())
         asked = (request.args.get("lang"), request.cookies.get(_COOKIE))
         chosen = next((each for each in asked if each in known), None)
-        g.language = chosen or request.accept_languages.best_match(known, SOURCE)
+        wanted = [code for code, _ in request.accept_languages]
+        g.language = chosen or negotiate_locale(wanted, known, sep="-") or SOURCE
     return str(g.language)
 
 

@@ -3,13 +3,15 @@
 import base64
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import segno
-from flask import Blueprint, Response, flash, redirect, request, stream_with_context, url_for
+from flask import Blueprint, Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
+from annotator.bootstrap import Toolbox
 from annotator.core.errors import AnnotatorError, NotFound
 from annotator.domain import (
     consent,
@@ -130,17 +132,12 @@ def record(secret: str) -> ResponseReturnValue:
 @by_link(COPIES)
 def copy(secret: str) -> ResponseReturnValue:
     """Everything that is held of them, as a ZIP that is written while it is read."""
-    subject = _subject(secret)
-    vault = toolbox().vault
-    pieces = disclosure.write_copy(
-        db(),
-        vault=vault,
-        subject=subject,
-        receipt=receipts.make_receipt(db(), vault=vault, subject=subject),
-        actor=invitations.SUBJECT,
+    subject, tools = _subject(secret), toolbox()
+    receipt = disclosure.begin_copy(
+        db(), vault=tools.vault, subject=subject, actor=invitations.SUBJECT
     )
     return Response(
-        stream_with_context(pieces),
+        _stream_copy(tools, subject.id, receipt),
         mimetype="application/zip",
         headers={"Content-Disposition": 'attachment; filename="my-pictures.zip"'},
     )
@@ -167,7 +164,7 @@ def withdraw(secret: str) -> ResponseReturnValue:
     chosen = _purposes(request.form.get("purpose", EVERYTHING))
     if subject.withdrawn_at is not None:
         return redirect(url_for(".show", secret=secret), 303)
-    opened = receipts.open_salt(db(), vault=toolbox().vault, subject=subject)
+    opened = _open_salt(subject)
     done = erasure.withdraw_purposes(
         db(), subject=subject, purposes=chosen, by=None, actor=invitations.SUBJECT
     )
@@ -193,17 +190,35 @@ def _subject(secret: str, *, writing: bool | None = None) -> Subject:
     return open_link(secret, "own", writing=writing).subject
 
 
-def _prove_erasure(opened: receipts.OpenedSalt) -> str | None:
+def _open_salt(subject: Subject) -> receipts.OpenedSalt | None:
+    """What the proof of an erasure needs; without it the erasure goes on unproven."""
+    try:
+        return receipts.open_salt(db(), vault=toolbox().vault, subject=subject)
+    except NotFound:
+        return None
+
+
+def _prove_erasure(opened: receipts.OpenedSalt | None) -> str | None:
     """The proof as an address that holds it; ``None`` when it cannot be made, which undoes nothing.
 
     It is in the page and nowhere else: the salt in it would tie the log to the person again.
     """
+    if opened is None:
+        return None
     try:
         told = receipts.make_erasure_receipt(db(), vault=toolbox().vault, opened=opened)
     except AnnotatorError:
         log.exception("the proof of an erasure could not be made")
         return None
     return "data:application/json;base64," + base64.b64encode(_text(told)).decode()
+
+
+def _stream_copy(tools: Toolbox, subject_id: int, receipt: dict[str, Any]) -> Iterator[bytes]:
+    """The copy, read in a session of its own: the request's ends before the last byte has left."""
+    with tools.sessions() as session:
+        yield from disclosure.write_copy(
+            session, vault=tools.vault, subject_id=subject_id, receipt=receipt
+        )
 
 
 def _download(told: dict[str, Any], name: str, kind: str) -> Response:

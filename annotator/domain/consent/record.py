@@ -129,7 +129,7 @@ def take_record(session: Session, *, vault: Vault, subject: Subject, by: int) ->
     """``describe_record`` for a colleague; the log says who took it."""
     document = describe_record(session, vault=vault, subject=subject)
     actor = audit.actor_of(by)
-    audit.append(session, action="record.taken", actor=actor, subject=subject.id)
+    audit.append(session, action="record.taken", actor=actor, subject=subject)
     return document
 
 

@@ -47,7 +47,10 @@ class Booth {
       this.complain(this.words[why[error.name] ?? "failed"]);
       return;
     }
-    this.part("video").srcObject = this.stream;
+    const video = this.part("video");
+    const ready = new Promise((done) => video.addEventListener("loadedmetadata", done, { once: true }));
+    video.srcObject = this.stream;
+    await ready;
     this.part("begin").hidden = true;
     this.part("booth").hidden = false;
     this.part("sent").hidden = true;
