@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import JSON, TypeDecorator
 
-from annotator.core.errors import AnnotatorError, Busy, StorageFull
+from annotator.core.errors import AnnotatorError, Busy, StorageFull, SyncFailed
 
 # Constraint names must be known to migrations on every database.
 NAMING = {
@@ -25,6 +25,7 @@ NAMING = {
 LOCK_SECONDS = 30  # how long a writer waits for another one, on SQLite
 ASK_AGAIN_SECONDS = 0.002
 GAP_SECONDS = 0.01  # between two transactions of one job, so that people get their turn
+SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT)
 
 
@@ -94,6 +95,8 @@ def open_engine(url: str) -> Engine:
 
 def explain(error: Exception) -> AnnotatorError | None:
     """What a database's own error means to a person; ``None`` when it means nothing we know."""
+    if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) in SYNC_FAILED:
+        return SyncFailed()
     said = str(error.orig).lower() if isinstance(error, DBAPIError) else ""
     if "full" in said:
         return StorageFull()
