@@ -1,5 +1,6 @@
 """The object store when the server refuses, is gone, breaks off, or is slow."""
 
+import random
 import subprocess
 import sys
 import time
@@ -9,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from annotator.core.errors import AnnotatorError, InvalidInput, StorageFailed, StorageFull
+from annotator.core.errors import (
+    AnnotatorError,
+    InvalidInput,
+    NotFound,
+    StorageFailed,
+    StorageFull,
+    Tampered,
+)
+from annotator.vault import create_vault, open_vault
 from annotator.vault.blobs import BlobStore, new_blob_id, open_store
 from annotator.vault.blobs.objects import PART
 from annotator.vault.files import Disk
@@ -216,6 +225,44 @@ def test_an_upload_that_breaks_is_not_left_behind(server: ObjectServer) -> None:
         server.check_keys(after=10**9)
     assert server.objects() == {}
     assert store.delete_unfinished(before=time.time() + 60) == 1
+
+
+def test_a_vault_on_an_object_store(server: ObjectServer, tmp_path: Path) -> None:
+    vault, _ = create_vault(tmp_path, blobs=PLACE, key_file=tmp_path / "key-file")
+    key, name = vault.create_key("anna"), {"subject": "anna", "kind": "crop"}
+    data = random.Random(1).randbytes(900_000)
+    blob = vault.seal_blob(**name, key=key, data=data)
+    again = open_vault(tmp_path, blobs=PLACE, key_file=tmp_path / "key-file")
+    assert again.open_blob(**name, key=key, blob=blob) == data
+    assert b"".join(again.stream_blob(**name, key=key, blob=blob)) == data
+    part = again.stream_blob(**name, key=key, blob=blob, start=300_001, stop=700_000)
+    assert b"".join(part) == data[300_001:700_000]
+
+    sealed = bytearray(server.objects()[f"prefix/{blob}"])
+    sealed[500_000] ^= 1
+    server.put(f"prefix/{blob}", bytes(sealed))
+    with pytest.raises(Tampered):
+        again.open_blob(**name, key=key, blob=blob)
+    server.put(f"prefix/{blob}", bytes(sealed[:400_000]))
+    with pytest.raises(Tampered):
+        again.open_blob(**name, key=key, blob=blob)
+    server.put(f"prefix/{blob}", b"")
+    with pytest.raises(Tampered):
+        again.open_blob(**name, key=key, blob=blob)
+    assert [found for found, _ in again.list_blobs()] == [blob]
+    again.delete_blob(blob)
+    with pytest.raises(NotFound):
+        vault.open_blob(**name, key=key, blob=blob)
+    assert not (tmp_path / "blobs").exists()
+
+
+def test_a_server_with_a_name_is_asked_by_path(
+    server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as ``faces.localhost``, which no name server of a clinic knows."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://localhost:{server.place[1]}")
+    make_store().write(blob := new_blob_id(), [b"face"])
+    assert f"prefix/{blob}" in server.objects()
 
 
 def answer_with(code: str, status: int) -> AnnotatorError:
