@@ -1,6 +1,11 @@
-"""One Celery worker: takes a job's number, runs the job's function, writes down how it ended."""
+"""One Celery worker: takes a job's number, runs the job's function, writes down how it ended.
+
+A failed fsync ends the process at once, as a power cut would: what was written before may be lost,
+so nothing is written on top. Whoever supervises it starts it again; the sweep puts its job back.
+"""
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -9,14 +14,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy.orm import Session
 
 from annotator.bootstrap import Toolbox
 from annotator.bootstrap.queue import QUEUE, TASK, make_celery
 from annotator.core.db import explain
-from annotator.core.errors import AnnotatorError, Cancelled
+from annotator.core.errors import AnnotatorError, Cancelled, SyncFailed
 from annotator.domain import (
     audit,
     curation,
@@ -73,6 +78,7 @@ class Running:
         self._told = 0.0
         self._progress: tuple[int | None, int | None] = (None, None)
         self._gone = threading.Event()
+        self._broken = threading.Event()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -88,6 +94,8 @@ class Running:
         if done == total or time.monotonic() - self._told >= REPORT_SECONDS:
             self._told = time.monotonic()
             self.beat()
+        if self._broken.is_set():
+            raise SyncFailed
         if self._stopping.is_set():
             raise Interrupted
         if self._gone.is_set():
@@ -109,7 +117,10 @@ class Running:
             while not stopped.wait(seconds):
                 try:
                     self.beat()
-                except Exception:  # the next beat may succeed; if none does, the job is found dead
+                except Exception as failure:
+                    # The next beat may succeed; if none does, the job is found dead.
+                    if is_sync_failure(failure):
+                        self._broken.set()
                     log.exception("a heartbeat of job %d failed", self.job_id)
 
         thread = threading.Thread(target=run, name=f"heart-{self.job_id}", daemon=True)
@@ -138,6 +149,9 @@ def run_job(
 
     Returns:
         False when there was nothing to do: the job is not queued (any more).
+
+    Raises:
+        SyncFailed: an fsync failed; the job is left as that of a dead worker.
     """
     with tools.transaction() as session:
         job = jobs.claim(session, job_id=job_id)
@@ -153,6 +167,8 @@ def run_job(
         with tools.transaction() as session:
             jobs.put_back(session, job_id=job_id)
         return True
+    except SyncFailed:
+        raise
     except Cancelled:
         state = "cancelled"
     except AnnotatorError as failure:
@@ -160,10 +176,24 @@ def run_job(
     except Exception as failure:
         log.exception("job %d (%s) failed", job_id, kind)
         known = explain(failure)
+        if isinstance(known, SyncFailed):
+            raise known from failure
         state, error = "failed", known.message if known else UNEXPECTED
     with tools.transaction() as session:
         jobs.finish(session, job_id=job_id, state=state, error=error, result=result)
     return True
+
+
+def is_sync_failure(failure: Exception) -> bool:
+    """Whether it says that an fsync failed, of the vault or of the database."""
+    return isinstance(failure, SyncFailed) or isinstance(explain(failure), SyncFailed)
+
+
+def stop_at_once() -> NoReturn:
+    """Ends this process without another write."""
+    log.critical("an fsync failed: this worker stops; check the disk")
+    logging.shutdown()
+    os._exit(1)
 
 
 def sweep_jobs(tools: Toolbox) -> list[int]:
@@ -182,8 +212,16 @@ def serve(tools: Toolbox) -> None:
 
     @app.task(name=TASK)  # type: ignore[untyped-decorator]
     def run(job_id: int) -> None:
-        if not stopping.is_set():
+        if stopping.is_set():
+            return
+        try:
             run_job(tools, job_id, stopping=stopping)
+        except Exception as failure:
+            if is_sync_failure(failure):
+                stop_at_once()
+            raise
+        if tools.broken:  # where it was noticed, an answer could still be given without the disk
+            stop_at_once()
 
     previous: dict[int, Any] = {}
 
@@ -228,8 +266,10 @@ def _sweep_forever(tools: Toolbox, stopping: threading.Event) -> None:
                 retention.plan_sweep(session)
             for job_id in sweep_jobs(tools):
                 tools.queue.wake(job_id)
-        except Exception:  # the disk may be full now and free later
+        except Exception as failure:  # the disk may be full now and free later
             log.exception("looking for lost jobs failed")
+            if is_sync_failure(failure):
+                stop_at_once()
         if stopping.wait(every):
             return
 

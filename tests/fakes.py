@@ -34,6 +34,7 @@ class FakeVault:
     """Keeps everything in memory, and opens nothing whose epoch was destroyed."""
 
     install = "test"
+    broken = False
 
     def __init__(self) -> None:
         self.epochs = {1}

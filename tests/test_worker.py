@@ -1,18 +1,21 @@
 """What becomes of jobs: done, failed, cancelled, interrupted, lost."""
 
 import datetime as dt
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from annotator import worker
 from annotator.bootstrap import Toolbox
 from annotator.core.config import Settings
 from annotator.core.db import Base, now
-from annotator.core.errors import Conflict
+from annotator.core.errors import Conflict, SyncFailed
 from annotator.domain import jobs
 from annotator.models import Job
 
@@ -206,3 +209,52 @@ def test_a_lost_job_cannot_be_ended_by_its_old_worker(
     job_id = start(tools, monkeypatch, probe)
     worker.run_job(tools, job_id)
     assert read(tools, job_id).state == "queued"
+
+
+def test_a_failed_fsync_leaves_the_job_to_the_next_worker(
+    tools: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(work: Any, times: int) -> None:
+        raise SyncFailed
+
+    job_id = start(tools, monkeypatch, fail)
+    with pytest.raises(SyncFailed):
+        worker.run_job(tools, job_id)
+    assert read(tools, job_id).state == "running"  # as that of a worker that was killed
+
+
+def sqlite_error(code: int) -> DBAPIError:
+    cause = sqlite3.OperationalError("disk I/O error")
+    cause.sqlite_errorcode = code
+    return DBAPIError("COMMIT", None, cause)
+
+
+def test_a_failed_fsync_of_the_database_counts_as_one(
+    tools: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(work: Any, times: int) -> None:
+        raise sqlite_error(sqlite3.SQLITE_IOERR_FSYNC)
+
+    job_id = start(tools, monkeypatch, fail)
+    with pytest.raises(SyncFailed):
+        worker.run_job(tools, job_id)
+    assert not worker.is_sync_failure(sqlite_error(sqlite3.SQLITE_IOERR_READ))
+
+
+def test_a_heartbeat_that_could_not_be_synced_ends_the_job(
+    tools: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work_on(work: Any, times: int) -> None:
+        def beat() -> None:
+            raise sqlite_error(sqlite3.SQLITE_IOERR_FSYNC)
+
+        monkeypatch.setattr(work, "beat", beat)
+        with work.heart(0.01):
+            while True:
+                time.sleep(0.02)
+                work._told = time.monotonic()  # not yet time to beat by itself
+                work.report(0, 1)
+
+    job_id = start(tools, monkeypatch, work_on)
+    with pytest.raises(SyncFailed):
+        worker.run_job(tools, job_id)

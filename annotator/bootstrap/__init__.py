@@ -92,6 +92,11 @@ class Toolbox:
         return Path(self.settings.ledger or self.data / KEYS / LEDGER_NAME)
 
     @property
+    def broken(self) -> bool:
+        """Whether an fsync of the vault failed in this process; it must be started again."""
+        return "vault" in self.__dict__ and self.vault.broken
+
+    @property
     def blobs(self) -> str | Path:
         """Where sealed blobs lie: a folder, or the address of an object store."""
         return self.settings.blobs_url or self.data / BLOBS

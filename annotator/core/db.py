@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.types import JSON, TypeDecorator
 
-from annotator.core.errors import AnnotatorError, Busy, StorageFull
+from annotator.core.errors import AnnotatorError, Busy, StorageFull, SyncFailed
 
 # Constraint names must be known to migrations on every database.
 NAMING = {
@@ -26,6 +26,7 @@ NAMING = {
 LOCK_SECONDS = 30  # how long a writer waits for another one, on SQLite
 ASK_AGAIN_SECONDS = 0.002
 GAP_SECONDS = 0.01  # between two transactions of one job, so that people get their turn
+SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT)
 
 
@@ -158,6 +159,8 @@ def _cut_log(engine: Engine, patience: float) -> None:
 
 def explain(error: Exception) -> AnnotatorError | None:
     """What a database's own error means to a person; ``None`` when it means nothing we know."""
+    if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) in SYNC_FAILED:
+        return SyncFailed()
     said = str(error.orig).lower() if isinstance(error, DBAPIError) else ""
     if "full" in said:
         return StorageFull()

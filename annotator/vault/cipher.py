@@ -266,7 +266,7 @@ def open_range(
     cipher, base = _chunk_cipher(key, context, header)
     try:
         tail = _read_exactly(source, HEADER_BYTES + last * SEALED_CHUNK, rest)
-        length = last * CHUNK + len(cipher.decrypt(_nonce(base, last), tail, None))
+        length = last * CHUNK + len(_open_chunk(cipher, base, last, tail))
         stop = min(stop, length)
         index, end = start // CHUNK, -(-stop // CHUNK)
         while start < stop and index < end:
@@ -275,7 +275,7 @@ def open_range(
                 source, HEADER_BYTES + index * SEALED_CHUNK, count * SEALED_CHUNK
             )
             plain = b"".join(
-                cipher.decrypt(_nonce(base, index + i), sealed[at : at + SEALED_CHUNK], None)
+                _open_chunk(cipher, base, index + i, sealed[at : at + SEALED_CHUNK])
                 for i, at in enumerate(range(0, len(sealed), SEALED_CHUNK))
             )
             yield plain[max(0, start - index * CHUNK) : stop - index * CHUNK]
@@ -286,6 +286,8 @@ def open_range(
 
 def _chunk_cipher(key: bytes, context: bytes, header: bytes | memoryview) -> tuple[AESGCM, int]:
     """The specification's HKDF-Expand: key, base nonce and commitment in one; checks the last."""
+    if len(key) != KEY_BYTES:
+        raise ValueError("a key of Cobblestone-256 has 32 bytes")
     salt, commitment = bytes(header[1 : 1 + SALT_BYTES]), bytes(header[1 + SALT_BYTES :])
     material = HKDFExpand(
         SHA512(), KEY_BYTES + 12 + COMMITMENT_BYTES, _STREAM_INFO + salt + context
@@ -297,8 +299,8 @@ def _chunk_cipher(key: bytes, context: bytes, header: bytes | memoryview) -> tup
     )
 
 
-def _nonce(base: int, index: int) -> bytes:
-    return (base ^ index).to_bytes(12, "big")
+def _open_chunk(cipher: AESGCM, base: int, index: int, sealed: bytes | memoryview) -> bytes:
+    return cipher.decrypt((base ^ index).to_bytes(12, "big"), sealed, None)
 
 
 def _read_exactly(source: Source, offset: int, count: int) -> memoryview:

@@ -139,6 +139,11 @@ class KeyRing:
         return self._fresh().generation
 
     @property
+    def broken(self) -> bool:
+        """Whether an fsync failed in this process, so that nothing may be written any more."""
+        return self._disk.broken
+
+    @property
     def primary(self) -> int:
         """The epoch under which new keys are wrapped."""
         return self._fresh().primary

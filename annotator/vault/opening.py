@@ -45,9 +45,9 @@ def create_vault(
     ways_in = {slots.RECOVERY_CODE: slots.read_recovery_code(code)}
     if passphrase is not None:
         ways_in[slots.PASSPHRASE] = slots.read_passphrase(passphrase)
-    make_folders(disk, folder / KEYS_FOLDER)
     refuse_second_ring(disk, folder / KEYS_FOLDER)
-    store.prepare()
+    store.prepare()  # before there are keys, so that a wrong address can be put right
+    make_folders(disk, folder / KEYS_FOLDER)
     if key_file is not None:
         ways_in[slots.KEY_FILE] = slots.make_key_file(disk, key_file)
     try:

@@ -89,6 +89,11 @@ class Vault:
         self._cached_generation = ring.generation
 
     @property
+    def broken(self) -> bool:
+        """Whether an fsync failed in this process: it reads on, but stores nothing any more."""
+        return self._ring.broken
+
+    @property
     def epoch(self) -> int:
         """The primary epoch: new keys are wrapped under it."""
         return self._ring.primary

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
-from flask import Response, request, stream_with_context
+from flask import Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 OpenPart = Callable[[int, int | None], Iterator[bytes]]
@@ -36,7 +36,7 @@ def send_download(*, name: str, kind: str, size: int, tag: str, open_part: OpenP
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     pieces: Iterator[bytes] = iter(())
     if request.method != "HEAD":
-        pieces = stream_with_context(open_part(start, None if part is None else stop))
+        pieces = open_part(start, None if part is None else stop)
     status = HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT
     return Response(pieces, status, headers, mimetype=kind)
 
@@ -51,7 +51,10 @@ def _asked_part(size: int, tag: str) -> tuple[int, int] | None:
         return None
     if len(asked.ranges) != 1:  # several parts may be answered with the whole
         return None
-    found = asked.range_for_length(size)
-    if found is None:
+    start, stop = asked.ranges[0]
+    if start < 0:  # so many bytes from the end; werkzeug refuses more than there are
+        start = max(0, size + start)
+    stop = size if stop is None else min(stop, size)
+    if start >= stop:
         raise RequestedRangeNotSatisfiable(size)
-    return found
+    return start, stop

@@ -139,6 +139,27 @@ def test_destroying_an_epoch(disk: SimulatedDisk) -> None:
                 assert vault.epochs == (2,)
 
 
+def test_rewriting_the_ring_in_another_way(disk: SimulatedDisk) -> None:
+    """As a slot that is added or removed does: the ring is the old one or the new one."""
+
+    def add(document: dict[str, Any]) -> None:
+        document["slots"].append({"kind": "from the future"})
+
+    def rewrite(d: SimulatedDisk) -> int:
+        opened(d)._ring._change(add)
+        return 2
+
+    key = opened(disk).create_key("anna")
+    for point in crash_points(disk, rewrite):
+        for woken in point.wakings():
+            vault = opened(woken)
+            assert vault.rewrap("anna", key).epoch == 1
+            slots = len(vault._ring._state.document["slots"])
+            before = len(opened(disk)._ring._state.document["slots"])
+            assert slots - before in ({1} if point.answered else {0, 1})
+            assert vault._ring.generation == slots - before
+
+
 def test_an_epoch_stays_destroyed_through_a_crash_before_and_one_after(
     disk: SimulatedDisk,
 ) -> None:

@@ -54,7 +54,13 @@ def test_everything_sealed_still_opens(golden: tuple[Path, dict[str, Any]]) -> N
     for key in living:
         name: dict[str, Any] = {"subject": "anna", "key": key}
         for size, blob in told["blobs"].items():
-            assert vault.open_blob(**name, blob=blob, kind="crop", revision=3) == data_of(int(size))
+            whole = data_of(int(size))
+            sealed = name | {"blob": blob, "kind": "crop", "revision": 3}
+            assert vault.open_blob(**sealed) == whole
+            assert b"".join(vault.stream_blob(**sealed)) == whole
+            for start, stop in ((0, 10), (7, None), (16_383, 16_386), (19_999, 30_000)):
+                part = vault.stream_blob(**sealed, start=start, stop=stop)
+                assert b"".join(part) == whole[start:stop]
         cell = {"table": "subject", "column": "name", "row": "1"}
         assert vault.open_field(**name, **cell, sealed=bytes.fromhex(told["field"])) == "Anna Ärmel"
         # AES-SIV is deterministic, so the sealing side is golden as well.
@@ -62,6 +68,9 @@ def test_everything_sealed_still_opens(golden: tuple[Path, dict[str, Any]]) -> N
     with pytest.raises(KeyDestroyed):
         vault.open_blob(subject="anna", key=destroyed, blob=blob, kind="crop", revision=3)
     assert b"".join(vault.open_archive(purpose="export", blob=told["archive"])) == data_of(20)
+    part = vault.open_archive(purpose="export", blob=told["archive"], start=5, stop=9)
+    assert b"".join(part) == data_of(20)[5:9]
+    assert vault.measure_archive(blob=told["archive"]) == 20
     assert vault.open_bytes(purpose="model", sealed=bytes.fromhex(told["bytes"])) == data_of(20)
 
 

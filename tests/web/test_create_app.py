@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("numpy", "tensorflow", "keras", "sklearn", "scipy", "cv2", "PIL", "celery")
+HEAVY = (
+    *("numpy", "tensorflow", "keras", "sklearn", "scipy", "cv2", "PIL", "celery"),
+    *("fsspec", "s3fs", "aiobotocore", "botocore", "aiohttp"),
+)
 SCRIPT = """
 import json, resource, sys, time
 began = time.process_time()

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
-from annotator.core.errors import AnnotatorError, Conflict, KeyDestroyed, NotFound
+from annotator.core.errors import AnnotatorError, Conflict, KeyDestroyed, NotFound, SyncFailed
 from annotator.domain import audit, consent, jobs
 from annotator.domain.exports.archive import Listing, zip_stream
 from annotator.domain.exports.card import write_card, write_croissant
@@ -102,6 +102,8 @@ def build_export(
             if done:
                 return _summary(plan.manifest["counts"])
         raise failure
+    except SyncFailed:
+        raise  # nothing more may be written; the export is built anew after the restart
     except AnnotatorError:
         with work.transaction() as session:
             get_export(session, export_id=export_id).state = "failed"

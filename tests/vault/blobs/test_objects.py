@@ -1,5 +1,6 @@
 """The object store when the server refuses, is gone, breaks off, or is slow."""
 
+import random
 import subprocess
 import sys
 import time
@@ -9,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from annotator.core.errors import AnnotatorError, InvalidInput, StorageFailed, StorageFull
+from annotator.core.errors import (
+    AnnotatorError,
+    InvalidInput,
+    NotFound,
+    StorageFailed,
+    StorageFull,
+    Tampered,
+)
+from annotator.vault import create_vault, open_vault
 from annotator.vault.blobs import BlobStore, new_blob_id, open_store
 from annotator.vault.blobs.objects import PART
 from annotator.vault.files import Disk
@@ -104,32 +113,33 @@ def test_a_list_longer_than_a_page(server: ObjectServer) -> None:
     assert {name for name, _ in make_store().names()} == names
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_a_missing_bucket_is_said(server: ObjectServer, name: str) -> None:
-    with pytest.raises(StorageFailed, match="bucket of the object store does not exist"):
-        OPERATIONS[name](make_store("s3://elsewhere/prefix"))
+def check_that_all_say(store: BlobStore, words: str) -> None:
+    for operation in OPERATIONS.values():
+        with pytest.raises(StorageFailed, match=words):
+            operation(store)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_wrong_keys_are_said(server: ObjectServer, name: str) -> None:
+def test_a_missing_bucket_is_said(server: ObjectServer) -> None:
+    store = make_store("s3://elsewhere/prefix")
+    check_that_all_say(store, "bucket of the object store does not exist")
+
+
+def test_wrong_keys_are_said(server: ObjectServer) -> None:
     server.check_keys(after=0)
     try:
-        with pytest.raises(StorageFailed, match="refused the keys"):
-            OPERATIONS[name](make_store())
+        check_that_all_say(make_store(), "refused the keys")
     finally:
         server.check_keys(after=10**9)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
 def test_no_keys_at_all_are_said(
-    server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+    server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     for variable in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(variable, str(tmp_path / "none"))
-    with pytest.raises(StorageFailed, match="or there are none"):
-        OPERATIONS[name](make_store())
+    check_that_all_say(make_store(), "or there are none")
 
 
 @pytest.mark.parametrize("name", ["write", "open", "list"])
@@ -216,6 +226,44 @@ def test_an_upload_that_breaks_is_not_left_behind(server: ObjectServer) -> None:
         server.check_keys(after=10**9)
     assert server.objects() == {}
     assert store.delete_unfinished(before=time.time() + 60) == 1
+
+
+def test_a_vault_on_an_object_store(server: ObjectServer, tmp_path: Path) -> None:
+    vault, _ = create_vault(tmp_path, blobs=PLACE, key_file=tmp_path / "key-file")
+    key, name = vault.create_key("anna"), {"subject": "anna", "kind": "crop"}
+    data = random.Random(1).randbytes(900_000)
+    blob = vault.seal_blob(**name, key=key, data=data)
+    again = open_vault(tmp_path, blobs=PLACE, key_file=tmp_path / "key-file")
+    assert again.open_blob(**name, key=key, blob=blob) == data
+    assert b"".join(again.stream_blob(**name, key=key, blob=blob)) == data
+    part = again.stream_blob(**name, key=key, blob=blob, start=300_001, stop=700_000)
+    assert b"".join(part) == data[300_001:700_000]
+
+    sealed = bytearray(server.objects()[f"prefix/{blob}"])
+    sealed[500_000] ^= 1
+    server.put(f"prefix/{blob}", bytes(sealed))
+    with pytest.raises(Tampered):
+        again.open_blob(**name, key=key, blob=blob)
+    server.put(f"prefix/{blob}", bytes(sealed[:400_000]))
+    with pytest.raises(Tampered):
+        again.open_blob(**name, key=key, blob=blob)
+    server.put(f"prefix/{blob}", b"")
+    with pytest.raises(Tampered):
+        again.open_blob(**name, key=key, blob=blob)
+    assert [found for found, _ in again.list_blobs()] == [blob]
+    again.delete_blob(blob)
+    with pytest.raises(NotFound):
+        vault.open_blob(**name, key=key, blob=blob)
+    assert not (tmp_path / "blobs").exists()
+
+
+def test_a_server_with_a_name_is_asked_by_path(
+    server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as ``faces.localhost``, which no name server of a clinic knows."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://localhost:{server.place[1]}")
+    make_store().write(blob := new_blob_id(), [b"face"])
+    assert f"prefix/{blob}" in server.objects()
 
 
 def answer_with(code: str, status: int) -> AnnotatorError:
