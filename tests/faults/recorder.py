@@ -26,6 +26,7 @@ FILES = re.compile(rb"\d+<([^>]*)>")
 BYTES = re.compile(rb'"((?:\\x[0-9a-f]{2})*)"')
 SHARED = re.compile(rb"PROT_WRITE[^,]*, MAP_SHARED[^,]*, \d+<([^>]*)>")
 STOP_SECONDS = 60
+LOG = "said.log"
 
 
 def strace() -> str:
@@ -104,7 +105,7 @@ def recorded(
     Args:
         command: program and arguments.
         environ: its environment.
-        folder: a place for the recorder's pipe.
+        folder: a place for the recorder's pipe, and for ``LOG``, what the command said.
     """
     found, pipe, recording = strace(), folder / "strace.pipe", Recording()
     os.mkfifo(pipe)
@@ -119,7 +120,10 @@ def recorded(
     calls = ",".join((*WRITES, *COPIES, "mmap"))
     options = ["-f", "--seccomp-bpf", "-y", "-xx", "-s", "100000000", "-qq", "-o", str(pipe)]
     choice = ["-e", f"trace={calls}", "-e", "signal=none"]
-    process = subprocess.Popen([found, *options, *choice, *command], env=dict(environ))
+    with (folder / LOG).open("wb") as log:
+        process = subprocess.Popen(
+            [found, *options, *choice, *command], env=dict(environ), stdout=log, stderr=log
+        )
     try:
         yield recording, process
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.recorder import recorded
+from tests.faults.recorder import LOG, recorded
 
 CANARY = b"a face of nobody, 0x2a"
 LEAKS = {
@@ -62,4 +62,4 @@ mmap.mmap(d, 4096)[:4] = b"face"
         assert process.wait(60) == 0
     assert not recording.find({"face": [CANARY]})
     assert recording.mapped == {str(tmp_path / "mapped")}
-    assert set(recording.written) == {str(tmp_path / "mapped")}
+    assert set(recording.written) == {str(tmp_path / "mapped")}, (tmp_path / LOG).read_text()
