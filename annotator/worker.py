@@ -41,6 +41,7 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "erase": erasure.finish_withdrawal,
     "renew_epoch": erasure.renew_epoch,
 }
+URGENT = frozenset({"erase"})
 SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead
 REPORT_SECONDS = 0.5  # progress is written at most this often
 UNEXPECTED = "Something unexpected went wrong; the worker's log has the details."
@@ -168,6 +169,12 @@ def sweep_jobs(tools: Toolbox) -> list[int]:
         return jobs.requeue_dead(session, silent_for=silent)
 
 
+def is_urgent(tools: Toolbox, job_id: int) -> bool:
+    """Whether a waiting job must not wait for a long one, such as a training, to end."""
+    with tools.sessions() as session:
+        return jobs.get_job(session, job_id=job_id).kind in URGENT
+
+
 def serve(tools: Toolbox) -> None:
     """Works until the process is asked to stop."""
     app = make_celery(tools.settings)
@@ -217,7 +224,10 @@ def _sweep_forever(tools: Toolbox, stopping: threading.Event) -> None:
     while True:
         try:
             for job_id in sweep_jobs(tools):
-                tools.queue.wake(job_id)
+                if is_urgent(tools, job_id):
+                    run_job(tools, job_id, stopping=stopping)
+                else:
+                    tools.queue.wake(job_id)
         except Exception:  # the disk may be full now and free later
             log.exception("looking for lost jobs failed")
         if stopping.wait(every):

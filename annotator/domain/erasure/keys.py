@@ -5,8 +5,7 @@ wrapped under an epoch that is destroyed, and is worth nothing from then on.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
@@ -20,8 +19,7 @@ from annotator.models import Installation, Subject
 BATCH = 1000  # keys wrapped in one transaction, so that others get to write in between
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Three columns that hold one wrapped key of a subject."""
 
     wrapped: str
