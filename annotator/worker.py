@@ -52,6 +52,7 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "checkpoint": audit.checkpoint_log,
     "expire": retention.sweep_consents,
 }
+URGENT = frozenset({"erase"})
 SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead
 REPORT_SECONDS = 0.5  # progress is written at most this often
 UNEXPECTED = "Something unexpected went wrong; the worker's log has the details."
@@ -205,6 +206,12 @@ def sweep_jobs(tools: Toolbox) -> list[int]:
         return jobs.requeue_dead(session, silent_for=silent)
 
 
+def is_urgent(tools: Toolbox, job_id: int) -> bool:
+    """Whether a waiting job must not wait for a long one, such as a training, to end."""
+    with tools.sessions() as session:
+        return jobs.get_job(session, job_id=job_id).kind in URGENT
+
+
 def serve(tools: Toolbox) -> None:
     """Works until the process is asked to stop."""
     app = make_celery(tools.settings)
@@ -265,7 +272,10 @@ def _sweep_forever(tools: Toolbox, stopping: threading.Event) -> None:
             with tools.transaction() as session:
                 retention.plan_sweep(session)
             for job_id in sweep_jobs(tools):
-                tools.queue.wake(job_id)
+                if is_urgent(tools, job_id):
+                    run_job(tools, job_id, stopping=stopping)
+                else:
+                    tools.queue.wake(job_id)
         except Exception as failure:  # the disk may be full now and free later
             log.exception("looking for lost jobs failed")
             if is_sync_failure(failure):

@@ -37,6 +37,7 @@ class FakeVault:
     broken = False
 
     def __init__(self) -> None:
+        self.ledger_end = (0, "")
         self.epochs = {1}
         self.blobs: dict[str, tuple[Any, bytes]] = {}
         self._signers: dict[str, Ed25519PrivateKey] = {}
@@ -154,6 +155,9 @@ class FakeVault:
     def rewrap(self, subject: str, key: Any) -> FakeKey:
         self._check(subject, key)
         return FakeKey(key.wrapped, self.primary, key.version)
+
+    def keep_ledger_end(self, number: int, mac: str) -> None:
+        self.ledger_end = (number, mac)
 
     def destroy_epoch(self, epoch: int) -> None:
         if epoch == self.primary or epoch not in self.epochs:

@@ -46,7 +46,9 @@ class ExportItem(Base):
 
     id: Mapped[Key]
     export_id: Mapped[int] = mapped_column(ForeignKey("exports.id"))
-    face_id: Mapped[int | None] = mapped_column(ForeignKey("faces.id", ondelete="SET NULL"))
+    face_id: Mapped[int | None] = mapped_column(
+        ForeignKey("faces.id", ondelete="SET NULL"), index=True
+    )
     subject_id: Mapped[int] = mapped_column(ForeignKey("subjects.id"), index=True)
     consent_event_id: Mapped[int] = mapped_column(ForeignKey("consent_events.id"))
     split: Mapped[str] = mapped_column(String(8))

@@ -118,6 +118,8 @@ class Annotation(Base):
             postgresql_where=text("taken_back_at IS NULL"),
         ),
         Index("ix_annotations_user_created", "user_id", "created_at"),
+        # For erasing a face: the index above leaves out votes that were taken back.
+        Index("ix_annotations_task_id", "task_id"),
         {"sqlite_autoincrement": True},
     )
 

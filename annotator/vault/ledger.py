@@ -12,7 +12,7 @@ that a ledger whose end was cut off is noticed as well.
 
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,7 +73,7 @@ class Ledger:
                 before = lines[-1]["mac"] if lines else ""
                 line = {**record, "n": len(lines) + 1}
                 lines.append({**line, "mac": self._mac(before, line)})
-                write_durably(self._disk, self.path, [_dump(each) + b"\n" for each in lines])
+                write_durably(self._disk, self.path, [_write(lines)])
             # Also for a known line: a crash may have come between the two files.
             end = (lines[-1]["n"], lines[-1]["mac"])
             if self.seals.ledger_end != end:
@@ -101,7 +101,7 @@ class Ledger:
         self._check_end(longer)
         if longer != mine:
             make_folders(self._disk, self.path.parent)
-            write_durably(self._disk, self.path, [_dump(each) + b"\n" for each in longer])
+            write_durably(self._disk, self.path, [_write(longer)])
         if longer:
             self.seals.keep_ledger_end(longer[-1]["n"], longer[-1]["mac"])
         return len(longer)
@@ -150,6 +150,10 @@ class Ledger:
 
 def _dump(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _write(lines: Iterable[Mapping[str, Any]]) -> bytes:
+    return b"".join(_dump(line) + b"\n" for line in lines)
 
 
 def _content(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,9 @@ def upgrade() -> None:
     with op.batch_alter_table("erasures", schema=None) as batch_op:
         batch_op.create_index("ix_erasures_open", ["finished_at", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_erasures_subject_id"), ["subject_id"], unique=False)
+    # Without them every erased face is looked for in all votes and all files of exports.
+    op.create_index("ix_annotations_task_id", "annotations", ["task_id"])
+    op.create_index(op.f("ix_export_items_face_id"), "export_items", ["face_id"])
     _note_earlier_ones()
 
 
@@ -68,6 +71,8 @@ def _note_earlier_ones() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_export_items_face_id"), "export_items")
+    op.drop_index("ix_annotations_task_id", "annotations")
     with op.batch_alter_table("erasures", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_erasures_subject_id"))
         batch_op.drop_index("ix_erasures_open")

@@ -141,7 +141,8 @@ def withdraw(session: Session, vault: FakeVault, subject: Subject, *purposes: An
     else:
         done = erasure.withdraw_subject(session, subject=subject, by=None)
     session.commit()
-    bury(session, vault)
+    for blob in done.blobs:
+        vault.delete_blob(blob)
     return done
 
 
@@ -205,14 +206,19 @@ def test_every_blob_of_the_person_goes_and_no_other(
     assert theirs <= set(vault.blobs)
 
 
-def test_blobs_go_after_the_commit_not_before(
-    session: Session, vault: FakeVault, people: Any
+def test_blobs_go_with_the_job_not_with_the_commit(
+    session: Session, work: FakeWork, vault: FakeVault, people: Any
 ) -> None:
     blobs = set(vault.blobs)
     erasure.withdraw_subject(session, subject=people[0], by=None)
-    assert set(vault.blobs) == blobs
     session.rollback()
     assert people[0].withdrawn_at is None
+    done = erasure.withdraw_subject(session, subject=people[0], by=None)
+    session.commit()
+    bury(session, vault)
+    assert set(vault.blobs) == blobs
+    erasure.finish_withdrawal(work, **done.job.arguments)
+    assert set(vault.blobs) == blobs - set(done.blobs)
 
 
 def test_exports_are_closed_and_recipients_named(

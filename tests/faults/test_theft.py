@@ -21,6 +21,7 @@ import pytest
 from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
+from annotator import bootstrap
 from annotator.bootstrap import Toolbox
 from annotator.cli.installing import install
 from annotator.core.config import Settings
@@ -296,7 +297,10 @@ def check(loot: Loot, live: Path) -> str:
     return pending[0].step if pending else "done"
 
 
-def test_nothing_opens_after_a_crash_at_any_point(loot: Loot, tmp_path: Path) -> None:
+def test_nothing_opens_after_a_crash_at_any_point(
+    loot: Loot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "GAP_SECONDS", 0)  # nobody else waits for a turn
     rehearsal = tmp_path / "rehearsal" / "data"
     shutil.copytree(loot.before, rehearsal)
     points = Points(-1)

@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 
 from annotator.bootstrap import Toolbox
 from annotator.domain import consent, exports
-from annotator.models import Dataset, Face, Subject
+from annotator.models import Dataset, Face, Job, Subject
 from annotator.web.subjects import PURPOSE_WORDS
+from annotator.worker import run_job
 from tests.factories import make_face, make_subject
 from tests.fakes import FakeTools, FakeVault, FakeWork
 
@@ -91,7 +92,12 @@ def test_the_password_comes_first(sign_in: SignIn, subject: Subject, session: Se
 
 
 def test_everything_goes_and_the_rest_is_told(
-    sign_in: SignIn, subject: Subject, session: Session, vault: FakeVault
+    *,
+    sign_in: SignIn,
+    subject: Subject,
+    session: Session,
+    vault: FakeVault,
+    toolbox: Toolbox,
 ) -> None:
     curator = sign_in("curator")
     form = {"purpose": "all", "password": PASSWORD}
@@ -103,6 +109,7 @@ def test_everything_goes_and_the_rest_is_told(
     row = reread(session, subject)
     assert row.wrapped_key is None
     assert session.scalars(select(Face).where(Face.subject_id == subject.id)).all() == []
+    assert run_job(toolbox, session.scalars(select(Job.id).where(Job.kind == "erase")).one())
     assert not [blob for blob, (context, _) in vault.blobs.items() if context[0] == subject.uid]
     assert curator.get(f"/subjects/{subject.id}/withdrawal").status_code == 302
     assert curator.post(f"/subjects/{subject.id}/withdrawal", data=form).status_code == 409

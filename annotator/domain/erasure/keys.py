@@ -5,8 +5,7 @@ wrapped under an epoch that is destroyed, and is worth nothing from then on.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
@@ -20,8 +19,7 @@ from annotator.models import Installation, Subject
 BATCH = 1000  # keys wrapped in one transaction, so that others get to write in between
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Three columns that hold one wrapped key of a subject."""
 
     wrapped: str
@@ -29,9 +27,21 @@ class _Place:
     version: str
 
 
-# Every place where a subject's row may hold a key. Destroying and renewing both go through this
-# list, so that no key of a person can be forgotten by either.
-PLACES = (_Place("wrapped_key", "key_epoch", "key_version"),)
+def _find_places() -> tuple[_Place, ...]:
+    ending = "wrapped_key"
+    heads = [
+        column.name.removesuffix(ending)
+        for column in Base.metadata.tables[Subject.__tablename__].columns
+        if column.name.endswith(ending)
+    ]
+    return tuple(
+        _Place(f"{head}{ending}", f"{head}key_epoch", f"{head}key_version") for head in heads
+    )
+
+
+# Every place where a subject's row may hold a key, found by the columns' names. Destroying and
+# renewing both go through this, so that no key of a person can be forgotten by either.
+PLACES = _find_places()
 
 
 def destroy_keys(session: Session, *, subject: Subject) -> int:
@@ -112,7 +122,7 @@ def _rewrap(
 
     Returns:
         How many were wrapped, the subjects whose key does not open, and the last subject of the
-        batch; ``None`` when there is no batch left.
+        batch; ``None`` when no other batch is left.
     """
     columns = [getattr(Subject, name) for name in (place.wrapped, place.epoch, place.version)]
     rows = session.execute(
@@ -139,4 +149,4 @@ def _rewrap(
             .values({place.wrapped: bindparam("wrapped"), place.epoch: bindparam("epoch")}),
             values,
         )
-    return len(values), broken, rows[-1].id if rows else None
+    return len(values), broken, rows[-1].id if len(rows) == BATCH else None

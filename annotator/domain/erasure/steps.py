@@ -12,11 +12,14 @@ key epoch; the last step makes them good and ends the withdrawal only when every
 5. ``close``: what is left of 1 to 3, and the ledger learns which epochs are destroyed.
 """
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from annotator.core.db import empty_journal, now
 from annotator.core.errors import AnnotatorError
@@ -28,6 +31,32 @@ from annotator.models import ERASURE_STEPS, Erasure, Subject
 # Deleted rows of these may be left in the database's journal.
 TABLES = ("subjects", "images", "faces", "predictions", "cluster_members", "tasks", "annotations")
 SHORT, LONG = 1.0, 10.0  # seconds that are waited for readers of the journal
+DONE = ERASURE_STEPS[-1]
+
+
+@dataclass(slots=True)
+class _Task:
+    """What is known of a withdrawal; ``blobs`` gets shorter as they are deleted."""
+
+    id: int
+    subject_id: int
+    uid: str
+    purposes: list[str]
+    at: dt.datetime
+    step: str
+    epoch: int | None
+    blobs: list[str]
+    engine: Engine
+
+    def record(self, what: str) -> dict[str, Any]:
+        """A line of the ledger."""
+        return {
+            "what": what,
+            "at": self.at.isoformat(),
+            "subject": self.uid,
+            "purposes": self.purposes,
+            "epoch": self.epoch,
+        }
 
 
 def finish_withdrawal(work: jobs.Work, *, erasure_id: int) -> dict[str, Any]:
@@ -42,63 +71,79 @@ def finish_withdrawal(work: jobs.Work, *, erasure_id: int) -> dict[str, Any]:
         AnnotatorError: a step failed; ``resume_withdrawals`` has it tried again.
     """
     with work.transaction() as session:
-        erasure = session.get_one(Erasure, erasure_id)
-        subject_id, step = erasure.subject_id, erasure.step
-        if step != ERASURE_STEPS[-1]:
-            erasure.attempts += 1
-            erasure.retry_at = now() + pause_after(erasure.attempts)
-    while step != ERASURE_STEPS[-1]:
-        _STEPS[step](work, erasure_id)
+        task = _begin(session, erasure_id)
+    while task.step != DONE:
+        following = _STEPS[task.step](work, task)
         with work.transaction() as session:
-            step = session.get_one(Erasure, erasure_id).step
-    return {"subject": subject_id, "epoch": work.tools.vault.epoch}
+            _go_on(session, task, following)
+    return {"subject": task.subject_id, "epoch": work.tools.vault.epoch}
 
 
-def _note(work: jobs.Work, erasure_id: int) -> None:
-    with suppress(AnnotatorError):
-        _write_ledger(work, erasure_id, "withdrawn")
-    _go_on(work, erasure_id, "blobs")
+def _begin(session: Session, erasure_id: int) -> _Task:
+    erasure = session.get_one(Erasure, erasure_id)
+    if erasure.step != DONE:
+        # Written down before anything can go wrong, so that every failure has its pause.
+        erasure.attempts += 1
+        erasure.retry_at = now() + pause_after(erasure.attempts)
+    return _Task(
+        id=erasure.id,
+        subject_id=erasure.subject_id,
+        uid=session.get_one(Subject, erasure.subject_id).uid,
+        purposes=list(erasure.purposes),
+        at=erasure.created_at,
+        step=erasure.step,
+        epoch=erasure.epoch,
+        blobs=list(erasure.blobs),
+        engine=session.connection().engine,
+    )
 
 
-def _delete_blobs(work: jobs.Work, erasure_id: int) -> None:
-    with suppress(AnnotatorError):
-        _delete_rest(work, erasure_id)
-    _go_on(work, erasure_id, "journal")
-
-
-def _empty_journal(work: jobs.Work, erasure_id: int) -> None:
-    with suppress(AnnotatorError):
-        empty_journal(_engine(work), tables=TABLES, patience=SHORT)
-    _go_on(work, erasure_id, "epoch")
-
-
-def _renew_epoch(work: jobs.Work, erasure_id: int) -> None:
-    with work.transaction() as session:
-        last = session.get_one(Erasure, erasure_id).epoch
-    # Somebody else's withdrawal may have destroyed it since; or one purpose was taken back only.
-    if last is not None and any(epoch <= last for epoch in work.tools.vault.epochs):
-        renew_epoch(work)
-    _go_on(work, erasure_id, "close")
-
-
-def _close(work: jobs.Work, erasure_id: int) -> None:
-    _delete_rest(work, erasure_id)
-    empty_journal(_engine(work), tables=TABLES, patience=LONG)
-    _write_ledger(work, erasure_id, "withdrawn")
-    with work.transaction() as session:
-        everything = session.get_one(Erasure, erasure_id).epoch is not None
-    if everything:
-        _write_ledger(work, erasure_id, "destroyed")
-    with work.transaction() as session:
-        erasure = session.get_one(Erasure, erasure_id, with_for_update=True)
-        if erasure.step == ERASURE_STEPS[-1]:
-            return  # another worker was faster
-        erasure.step, erasure.finished_at = ERASURE_STEPS[-1], now()
+def _go_on(session: Session, task: _Task, following: str) -> None:
+    erasure = session.get_one(Erasure, task.id, with_for_update=True)
+    if following == DONE and erasure.step != DONE:  # another worker may have been faster
+        erasure.finished_at = now()
         erasure.error = erasure.retry_at = None
-        audit.append(session, action="erasure.finished", actor="worker", epoch=erasure.epoch)
+        audit.append(session, action="erasure.finished", actor="worker", epoch=task.epoch)
+    task.step = erasure.step = following
+    if erasure.blobs != task.blobs:
+        erasure.blobs = task.blobs
 
 
-_STEPS: Mapping[str, Callable[[jobs.Work, int], None]] = {
+def _note(work: jobs.Work, task: _Task) -> str:
+    with suppress(AnnotatorError):
+        work.tools.ledger.append(task.record("withdrawn"))
+    return "blobs"
+
+
+def _delete_blobs(work: jobs.Work, task: _Task) -> str:
+    with suppress(AnnotatorError):
+        _delete_rest(work, task)
+    return "journal"
+
+
+def _empty_journal(_work: jobs.Work, task: _Task) -> str:
+    with suppress(AnnotatorError):
+        empty_journal(task.engine, tables=TABLES, patience=SHORT)
+    return "epoch"
+
+
+def _renew_epoch(work: jobs.Work, task: _Task) -> str:
+    # Somebody else's withdrawal may have destroyed it since; or one purpose was taken back only.
+    if task.epoch is not None and any(old <= task.epoch for old in work.tools.vault.epochs):
+        renew_epoch(work)
+    return "close"
+
+
+def _close(work: jobs.Work, task: _Task) -> str:
+    _delete_rest(work, task)
+    empty_journal(task.engine, tables=TABLES, patience=LONG)
+    work.tools.ledger.append(task.record("withdrawn"))
+    if task.epoch is not None:
+        work.tools.ledger.append(task.record("destroyed"))
+    return DONE
+
+
+_STEPS: Mapping[str, Callable[[jobs.Work, _Task], str]] = {
     "note": _note,
     "blobs": _delete_blobs,
     "journal": _empty_journal,
@@ -107,46 +152,20 @@ _STEPS: Mapping[str, Callable[[jobs.Work, int], None]] = {
 }
 
 
-def _go_on(work: jobs.Work, erasure_id: int, step: str) -> None:
-    with work.transaction() as session:
-        session.get_one(Erasure, erasure_id).step = step
-
-
-def _delete_rest(work: jobs.Work, erasure_id: int) -> None:
+def _delete_rest(work: jobs.Work, task: _Task) -> None:
     """Deletes every blob it can.
 
     Raises:
         AnnotatorError: the first that went wrong; the others are deleted all the same.
     """
-    with work.transaction() as session:
-        blobs = list(session.get_one(Erasure, erasure_id).blobs)
-    left, failure = [], None
-    for blob in blobs:
+    left: list[str] = []
+    failure: AnnotatorError | None = None
+    for blob in task.blobs:
         try:
             work.tools.vault.delete_blob(blob)
         except AnnotatorError as error:
             left.append(blob)
             failure = failure or error
-    if blobs:
-        with work.transaction() as session:
-            session.get_one(Erasure, erasure_id).blobs = left
+    task.blobs = left
     if failure is not None:
         raise failure
-
-
-def _write_ledger(work: jobs.Work, erasure_id: int, what: str) -> None:
-    with work.transaction() as session:
-        erasure = session.get_one(Erasure, erasure_id)
-        record = {
-            "what": what,
-            "at": erasure.created_at.isoformat(),
-            "subject": session.get_one(Subject, erasure.subject_id).uid,
-            "purposes": list(erasure.purposes),
-            "epoch": erasure.epoch,
-        }
-    work.tools.ledger.append(record)
-
-
-def _engine(work: jobs.Work) -> Engine:
-    with work.transaction() as session:
-        return session.connection().engine

@@ -47,7 +47,7 @@ class Withdrawal:
     Attributes:
         consequences: pictures, votes, exports and models that it touched.
         job: does the rest: deletes what nothing points to and renews everybody else's keys.
-        blobs: ids of the sealed bytes that are deleted once this is committed.
+        blobs: ids of the sealed bytes that the job deletes.
     """
 
     consequences: Consequences
@@ -65,8 +65,8 @@ def withdraw_subject(
 ) -> Withdrawal:
     """Takes everything back: afterwards nothing that is left can bring the face back.
 
-    The blobs' ids are left in ``session.info["dead_blobs"]`` for the door, which deletes them
-    after the commit; the job deletes those that the door could not.
+    The blobs are deleted by the job, not by whoever commits this: there may be thousands, and a
+    crash must not forget one.
 
     Args:
         session: the open transaction.
@@ -164,7 +164,6 @@ def _begin(
     by: User | None,
 ) -> Job:
     """Writes down what is still to be destroyed, and wakes a worker for it."""
-    session.info.setdefault("dead_blobs", []).extend(blobs)
     erasure = Erasure(
         subject_id=subject.id, purposes=list(purposes), blobs=list(blobs), epoch=epoch
     )

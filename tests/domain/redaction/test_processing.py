@@ -12,7 +12,7 @@ from annotator.domain import consent, erasure, redaction
 from annotator.imaging.redaction import GREY
 from annotator.models import AuditEntry, Dataset, Face, Image, Job, Subject
 from tests.factories import make_dataset, make_subject
-from tests.fakes import FakeTools, FakeVault, FakeWork, bury
+from tests.fakes import FakeTools, FakeVault, FakeWork
 
 Receive = Callable[..., list[int]]
 Read = Callable[[int], Image]
@@ -187,9 +187,9 @@ def test_the_picture_of_an_erased_person_is_passed_over(
     receive: Receive,
 ) -> None:
     images = receive(subject, [portrait])
-    erasure.withdraw_subject(session, subject=subject, by=None)
+    done = erasure.withdraw_subject(session, subject=subject, by=None)
     session.commit()
-    bury(session, vault)
+    erasure.finish_withdrawal(work, **done.job.arguments)
     assert redaction.process_images(work, images=images) == {}
     assert vault.blobs == {}
 
@@ -210,7 +210,6 @@ def test_a_person_who_is_erased_while_the_worker_looks_leaves_nothing(
     def erase(crop: Any) -> Any:
         erasure.withdraw_subject(session, subject=subject, by=None)
         session.commit()
-        bury(session, tools.vault)
         return measure(crop)
 
     key = consent.key_of(tools.vault, subject)
