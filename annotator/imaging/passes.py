@@ -30,7 +30,7 @@ class Pass(NamedTuple):
         side: the longer side of the turned picture, in pixels of the network's input.
         threshold: the lowest score that counts, 0 to 1.
         turn: degrees, anticlockwise.
-        mirrored: left and right are changed over first.
+        mirrored: left and right are changed over after the turn.
         least: a picture is enlarged to no more than this side; None stands for ``side``.
         above: only pictures whose longer side is more than this are worth this look.
     """
@@ -105,11 +105,11 @@ def _sin(turn: int) -> float:
 
 
 def _aim(width: int, height: int, run: Pass, ratio: float) -> Matrix:
-    """Take the picture's points to the canvas: mirror, turn about the middle, scale."""
+    """Take the picture's points to the canvas: turn about the middle, mirror, scale."""
     turned_width, turned_height = _extent(width, height, run.turn)
     turn = np.array([[_cos(run.turn), _sin(run.turn)], [-_sin(run.turn), _cos(run.turn)]])
     if run.mirrored:
-        turn = turn @ np.diag([-1.0, 1.0])
+        turn = np.diag([-1.0, 1.0]) @ turn
     turn *= ratio
     middle = np.array([turned_width, turned_height]) * ratio / 2
     return np.column_stack([turn, middle - turn @ (width / 2, height / 2)])
@@ -118,19 +118,16 @@ def _aim(width: int, height: int, run: Pass, ratio: float) -> Matrix:
 def _draw(pixels: UInt8Array, run: Pass, ratio: float, shape: tuple[int, int]) -> UInt8Array:
     """Make the canvas; scales first, so that turning has few pixels to move."""
     scaled = scale_to(pixels, ratio)
-    if run.mirrored:
-        scaled = scaled[:, ::-1]
     if run.turn % _QUARTER == 0:
-        return np.ascontiguousarray(np.rot90(scaled, run.turn // _QUARTER))
-    # The scaling and the mirroring are done; what is left is the turn, and OpenCV's pixel centres
-    # lie at whole numbers where ours lie at halves.
-    height, width = scaled.shape[:2]
-    turn = np.array([[_cos(run.turn), _sin(run.turn)], [-_sin(run.turn), _cos(run.turn)]])
-    middle = np.array([shape[1] - 1, shape[0] - 1]) / 2
-    rest = np.column_stack([turn, middle - turn @ ((width - 1) / 2, (height - 1) / 2)])
-    return np.asarray(
-        cv2.warpAffine(np.ascontiguousarray(scaled), rest, shape[::-1], borderValue=_GREY)
-    )
+        canvas = np.rot90(scaled, run.turn // _QUARTER)
+    else:
+        # What is left is the turn, and OpenCV's pixel centres lie at whole numbers, ours at halves.
+        height, width = scaled.shape[:2]
+        turn = np.array([[_cos(run.turn), _sin(run.turn)], [-_sin(run.turn), _cos(run.turn)]])
+        middle = np.array([shape[1] - 1, shape[0] - 1]) / 2
+        rest = np.column_stack([turn, middle - turn @ ((width - 1) / 2, (height - 1) / 2)])
+        canvas = np.asarray(cv2.warpAffine(scaled, rest, shape[::-1], borderValue=_GREY))
+    return np.ascontiguousarray(canvas[:, ::-1] if run.mirrored else canvas)
 
 
 class _Core(NamedTuple):

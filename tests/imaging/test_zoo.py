@@ -62,8 +62,8 @@ def test_the_orientation_of_the_file_counts_and_not_that_of_its_thumbnail() -> N
 
 
 def test_a_jpeg_that_makes_its_decoder_walk_in_circles_is_ended() -> None:
-    bomb = scan_bomb(8_000, 60_000)
-    assert len(bomb) < 1 << 20
+    bomb = scan_bomb(8_000, 400)
+    assert len(bomb) < 8_000
     limits = Limits(cpu_seconds=1, seconds=60.0)
     with Decoder(children=1, limits=limits) as decoder:
         with pytest.raises(InvalidInput, match="decoder failed"):

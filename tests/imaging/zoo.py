@@ -103,8 +103,8 @@ def scan_bomb(side: int, scans: int) -> bytes:
     place = data.index(b"\xff\xc2") + 5
     data[place : place + 4] = struct.pack("!HH", side, side)
     first = data.index(b"\xff\xda")
-    # Each scan says: these coefficients again, of every block, and gives no bytes for them.
-    head = b"\xff\xda\x00\x08\x01\x01\x00\x01\x05\x00\x00"
+    # Each scan announces the mean of every block again, and gives no bytes for it.
+    head = bytes(data[first : first + 10])
     return bytes(data[:first]) + head * scans + b"\xff\xd9"
 
 
