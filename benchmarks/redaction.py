@@ -243,12 +243,12 @@ def visible(mask: UInt8Array, box: Box) -> float:
     return float(mask[ellipse > 0].mean()) if ellipse.any() else 0.0
 
 
-def measure(name: str, find: Find, turn: int, every: int) -> None:
+def measure(name: str, find: Find, turn: int, part: slice) -> None:
     """Detect in every picture and print what came out."""
     folder = Path(os.environ["ANNOTATOR_TEST_DATA"]) / "scenes"
     truth = json.loads((folder / "faces.json").read_text())
     coverage, renditions = Coverage(), Renditions()
-    for number, file in enumerate(sorted(truth)[::every]):
+    for number, file in enumerate(sorted(truth)[part]):
         plain = decode((folder / file).read_bytes()).pixels
         pixels, matrix = turn_picture(plain, turn)
         faces = read_truth(truth[file], matrix)
@@ -276,6 +276,7 @@ def main() -> None:
     parser.add_argument("--setting", nargs="*", default=[], help="only these")
     parser.add_argument("--turn", nargs="*", type=int, default=TURNS, help="degrees")
     parser.add_argument("--every", type=int, default=1, help="only every Nth picture")
+    parser.add_argument("--first", type=int, default=0, help="from this picture on")
     parser.add_argument("--yunet", type=Path, help="an ONNX file of YuNet")
     options = parser.parse_args()
     chosen = {
@@ -285,12 +286,12 @@ def main() -> None:
     }
     if len(chosen) == 1 and len(options.turn) == 1:
         ((name, find),) = chosen.items()
-        measure(name, find, options.turn[0], options.every)
+        measure(name, find, options.turn[0], slice(options.first, None, options.every))
         return
     for name in chosen:
         for turn in options.turn if name == "redaction" else options.turn[:1]:
             command = [sys.executable, __file__, "--setting", name, "--turn", str(turn)]
-            command += ["--every", str(options.every)]
+            command += ["--every", str(options.every), "--first", str(options.first)]
             command += ["--yunet", str(options.yunet)] if options.yunet else []
             subprocess.run(command, check=True)
 

@@ -75,6 +75,15 @@ class LazyImaging:
 
         return dict(measure(crop))
 
+    def describe(self, pixels: Pixels, face: Detection) -> dict[str, Any]:
+        """The measures of a face's crop, at the size that the face has, and how it is held."""
+        from annotator.imaging.alignment import crop_face  # noqa: PLC0415
+        from annotator.imaging.quality import estimate_pose, measure  # noqa: PLC0415
+
+        side = max(1, round(max(face.box[2:])))
+        crop = crop_face(pixels, _as_face(face), side)
+        return {**measure(crop), "pose": estimate_pose(face.landmarks)}
+
     def model_inputs(self, crops: Sequence[bytes]) -> Any:
         """What the classifier takes, (N, 48, 48) uint8 grey, of PNGs that we made ourselves."""
         from annotator.imaging.alignment import load_model_inputs  # noqa: PLC0415

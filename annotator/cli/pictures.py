@@ -55,6 +55,7 @@ def faces(
                 "box": _round(face.box),
                 "landmarks": [_round(point) for point in face.landmarks],
                 "score": round(face.score, 4),
+                "quality": _round_all(imaging.describe(pixels, face)),
             }
             for face in imaging.detect(pixels, purpose)
         ]
@@ -137,6 +138,13 @@ def _weights(name: str) -> bytes | None:
 
 def _round(values: Any) -> list[float]:
     return [round(float(value), 1) for value in values]
+
+
+def _round_all(figures: Any) -> Any:
+    """Rounds every number of a small tree of figures."""
+    if isinstance(figures, dict):
+        return {name: _round_all(figure) for name, figure in figures.items()}
+    return round(figures, 3) if isinstance(figures, float) else figures
 
 
 COMMANDS = (faces, classify, redact)

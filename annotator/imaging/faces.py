@@ -40,15 +40,14 @@ class Face:
 
 # Recall is flat around these: see ADR 14 for the table.
 _FAINT = 0.06
-_SURE = 0.35
+_SURE = 0.3
 _SUBJECT = Pass(960, 0.35)
 # Which way is up? These tell, and find what lies on its side.
 _QUARTERS = tuple(Pass(640, _FAINT, turn) for turn in (0, 180, 90, -90))
 _UPRIGHT = 0.5
-# Small faces, large ones, tilted ones, and a second opinion.
+# A second opinion, tilted faces, and small ones.
 _DETAILS = (
     Pass(640, _FAINT, mirrored=True),
-    Pass(480, _FAINT),
     Pass(640, _FAINT, turn=30),
     Pass(640, _FAINT, turn=-30),
     Pass(1280, _FAINT, least=960),

@@ -53,8 +53,8 @@ class Pass(NamedTuple):
 # whole in one of them up to that size, and larger ones are found by the looks at the whole picture.
 _PIECE = 1024
 _SHARED = 128
-# A canvas of no more pixels stays whole.
-_WHOLE = 1_640_000
+# A canvas of no more pixels stays whole; a net holds about 200 bytes for each.
+_WHOLE = 900_000
 _QUARTER = 90
 _GREY = (127, 127, 127)
 

@@ -33,6 +33,8 @@ def test_faces_tells_boxes_landmarks_and_scores(
     assert len(face["box"]) == 4
     assert len(face["landmarks"]) == 5
     assert 0 < face["score"] <= 1
+    assert set(face["quality"]) == {"size", "blur", "exposure", "contrast", "pose"}
+    assert abs(face["quality"]["pose"]["roll"]) < 10
 
 
 def test_classify_tells_eight_probabilities(
@@ -113,7 +115,10 @@ def test_careful_finds_at_least_the_same_face(
 def test_the_detector_can_be_chosen(portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["faces", str(portrait), "--detector", "haar", "--json"]) == 0
     (row,) = lines(capsys.readouterr().out)
-    assert all(face["landmarks"] == [] for face in row["faces"])  # type: ignore[attr-defined]
+    faces = row["faces"]
+    assert isinstance(faces, list)
+    assert faces
+    assert all(face["landmarks"] == [] and face["quality"]["pose"] is None for face in faces)
 
 
 def test_haar_may_not_decide_what_is_covered(
