@@ -1,6 +1,7 @@
 """The imaging port, filled: opens OpenCV and Pillow when a pixel is first touched."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from annotator.domain.ports import Box, Detection, Pixels
@@ -13,7 +14,15 @@ CROP_SIDE = 224  # pixels
 
 
 class LazyImaging:
-    """See ``annotator.domain.ports.Imaging``."""
+    """See ``annotator.domain.ports.Imaging``.
+
+    Args:
+        detector: which one finds faces; see ``annotator.imaging.detectors``.
+        weights: the file of a detector that brings none.
+    """
+
+    def __init__(self, detector: str = "centerface", weights: Path | None = None) -> None:
+        self._detector, self._weights = detector, weights
 
     def sniff(self, head: bytes) -> str:
         """The format that the first bytes tell."""
@@ -25,15 +34,21 @@ class LazyImaging:
 
         return decode(data).pixels
 
+    def read(self, path: Path) -> bytes:
+        """An upload from a file, no more of it than may be decoded."""
+        from annotator.imaging.decode import read_upload  # noqa: PLC0415
+
+        return read_upload(path)
+
     def size(self, pixels: Pixels) -> tuple[int, int]:
         """Width and height."""
         return int(pixels.shape[1]), int(pixels.shape[0])
 
     def detect(self, pixels: Pixels, purpose: Literal["subject", "redaction"]) -> list[Detection]:
         """Faces, best first."""
-        from annotator.imaging.faces import detect_faces  # noqa: PLC0415
+        from annotator.imaging.detectors import open_detector  # noqa: PLC0415
 
-        found = detect_faces(pixels, purpose=purpose)
+        found = open_detector(self._detector, self._weights).detect(pixels, purpose)
         return [Detection(face.box, face.landmarks, face.score) for face in found]
 
     def redact(self, pixels: Pixels, keep: Box, others: Sequence[Box]) -> Pixels:
@@ -59,6 +74,15 @@ class LazyImaging:
         from annotator.imaging.quality import measure  # noqa: PLC0415
 
         return dict(measure(crop))
+
+    def describe(self, pixels: Pixels, face: Detection) -> dict[str, Any]:
+        """The measures of a face's crop, at the size that the face has, and how it is held."""
+        from annotator.imaging.alignment import crop_face  # noqa: PLC0415
+        from annotator.imaging.quality import estimate_pose, measure  # noqa: PLC0415
+
+        side = max(1, round(max(face.box[2:])))
+        crop = crop_face(pixels, _as_face(face), side)
+        return {**measure(crop), "pose": estimate_pose(face.landmarks)}
 
     def model_inputs(self, crops: Sequence[bytes]) -> Any:
         """What the classifier takes, (N, 48, 48) uint8 grey, of PNGs that we made ourselves."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -17,15 +17,37 @@ from annotator.domain.ports import Detection, Pixels
 paths_argument = click.argument(
     "paths", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
+detector_option = click.option(
+    "--detector",
+    type=click.Choice(["centerface", "haar", "yunet"]),
+    default="centerface",
+    help="Haar is for comparison only and never decides what is covered.",
+)
+weights_option = click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YuNet's ONNX file, which you supply.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
 @click.command()
 @paths_argument
+@detector_option
+@weights_option
+@click.option("--careful", is_flag=True, help="As for redaction: everything that may be a face.")
 @json_option
-def faces(paths: tuple[Path, ...], as_json: bool) -> int:
+def faces(
+    paths: tuple[Path, ...],
+    *,
+    detector: str,
+    weights: Path | None,
+    careful: bool,
+    as_json: bool,
+) -> int:
     """Finds the faces in pictures."""
-    imaging = LazyImaging()
+    imaging = LazyImaging(detector, weights)
+    purpose: Literal["subject", "redaction"] = "redaction" if careful else "subject"
 
     def look(path: Path, pixels: Pixels) -> None:
         found = [
@@ -33,8 +55,9 @@ def faces(paths: tuple[Path, ...], as_json: bool) -> int:
                 "box": _round(face.box),
                 "landmarks": [_round(point) for point in face.landmarks],
                 "score": round(face.score, 4),
+                "quality": _round_all(imaging.describe(pixels, face)),
             }
-            for face in imaging.detect(pixels, "subject")
+            for face in imaging.detect(pixels, purpose)
         ]
         answer(
             {"file": str(path), "faces": found}, as_json=as_json, text=f"{path}: {len(found)} faces"
@@ -77,14 +100,16 @@ def classify(paths: tuple[Path, ...], *, cropped: bool, model: str | None, as_js
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--keep", required=True, help="Box of the face that stays: X,Y,W,H in pixels.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-def redact(image: Path, keep: str, out: Path) -> None:
+@detector_option
+@weights_option
+def redact(image: Path, keep: str, out: Path, *, detector: str, weights: Path | None) -> None:
     """Covers everything in IMAGE but one face, as intake would store it."""
-    imaging = LazyImaging()
+    imaging = LazyImaging(detector, weights)
     try:
         x, y, width, height = (float(part) for part in keep.split(","))
     except ValueError as error:
         raise InvalidInput("--keep takes four numbers: X,Y,W,H.") from error
-    pixels = imaging.decode(image.read_bytes())
+    pixels = imaging.decode(imaging.read(image))
     others = [face.box for face in imaging.detect(pixels, "redaction")]
     out.write_bytes(imaging.encode(imaging.redact(pixels, (x, y, width, height), others)))
     tell(f"{out} shows the one face and covers everything else.")
@@ -97,7 +122,7 @@ def _each(
     failed = 0
     for path in paths:
         try:
-            look(path, imaging.decode(path.read_bytes()))
+            look(path, imaging.decode(imaging.read(path)))
         except AnnotatorError as error:
             failed = 1
             tell(f"{path}: {error.message}")
@@ -113,6 +138,13 @@ def _weights(name: str) -> bytes | None:
 
 def _round(values: Any) -> list[float]:
     return [round(float(value), 1) for value in values]
+
+
+def _round_all(figures: Any) -> Any:
+    """Rounds every number of a small tree of figures."""
+    if isinstance(figures, dict):
+        return {name: _round_all(figure) for name, figure in figures.items()}
+    return round(figures, 3) if isinstance(figures, float) else figures
 
 
 COMMANDS = (faces, classify, redact)

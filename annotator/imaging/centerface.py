@@ -29,7 +29,7 @@ MIN_OVERLAP = 0.3
 _CELL = 4
 _OUTPUTS = ("537", "538", "539", "540")
 # A net holds about 200 bytes of working memory for each pixel of its input.
-_CACHED_PIXELS = 1_900_000
+_CACHED_PIXELS = 1_300_000
 _THREADS = 2
 
 

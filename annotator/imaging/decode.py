@@ -29,6 +29,7 @@ __all__ = [
     "decode",
     "encode_jpeg",
     "encode_png",
+    "read_upload",
     "sniff",
     "to_grey",
 ]
@@ -176,6 +177,30 @@ def decode(data: bytes) -> Decoded:
     with _sharing:
         decoder = _shared.setdefault("decoder", Decoder())
     return decoder.decode(data)
+
+
+def read_upload(path: Path) -> bytes:
+    """Read a file that shall be decoded, and no more of it than may be.
+
+    Args:
+        path: of a file; may be endless, or a terabyte of nothing.
+
+    Raises:
+        UnsupportedImage: its first bytes are no picture's.
+        TooLarge: it is larger than ``decode`` takes.
+        InvalidInput: it cannot be read.
+    """
+    most = Limits().bytes
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            sniff(head)
+            rest = file.read(most + 1 - len(head))
+    except OSError as error:
+        raise InvalidInput(f"The file {path.name} cannot be read: {error.strerror}.") from error
+    if len(head) + len(rest) > most:
+        raise TooLarge(f"The file is larger than {most >> 20} MiB.")
+    return head + rest
 
 
 @atexit.register

@@ -1,5 +1,6 @@
 """How good is a crop for labelling?"""
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import cv2
@@ -25,7 +26,22 @@ class Quality(TypedDict):
     contrast: float
 
 
+class Pose(TypedDict):
+    """How a face is held, as five landmarks tell.
+
+    Attributes:
+        roll: degrees by which the eyes' line is tilted, anticlockwise; 0 is upright.
+        yaw: how far the nose is from the line between the middles of eyes and mouth, across that
+            line and as a share of the distance of the eyes: 0 is frontal, beyond about 0.25 is half
+            a profile; above 0 the nose points to the picture's right.
+    """
+
+    roll: float
+    yaw: float
+
+
 _SIDE = 48
+_LANDMARKS = 5
 
 
 def measure(crop: UInt8Array) -> Quality:
@@ -43,3 +59,29 @@ def measure(crop: UInt8Array) -> Quality:
         exposure=float(np.mean(grey)) / 255,
         contrast=float(np.std(grey)) / 255,
     )
+
+
+def estimate_pose(landmarks: Sequence[tuple[float, float]]) -> Pose | None:
+    """Estimate how a face is held.
+
+    Args:
+        landmarks: those of ``annotator.imaging.faces.Face``.
+
+    Returns:
+        The pose; None without five landmarks, or where the eyes lie on one spot.
+    """
+    if len(landmarks) != _LANDMARKS:
+        return None
+    left, right, nose, mouth_left, mouth_right = np.asarray(landmarks, float)
+    eyes = right - left
+    distance = float(np.hypot(*eyes))
+    if distance == 0:
+        return None
+    along = eyes / distance
+    down = np.array([-along[1], along[0]])
+    brow, mouth = (left + right) / 2, (mouth_left + mouth_right) / 2
+    depth = float((mouth - brow) @ down)
+    # Where the line between the two middles is at the nose's height: a tilted mouth moves it.
+    share = float((nose - brow) @ down) / depth if depth > 0 else 0.0
+    offset = float((nose - brow - share * (mouth - brow)) @ along)
+    return Pose(roll=float(np.degrees(np.arctan2(-eyes[1], eyes[0]))), yaw=offset / distance)

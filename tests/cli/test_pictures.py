@@ -1,6 +1,7 @@
 """What works on pictures alone, without an installation."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def test_faces_tells_boxes_landmarks_and_scores(
     assert len(face["box"]) == 4
     assert len(face["landmarks"]) == 5
     assert 0 < face["score"] <= 1
+    assert set(face["quality"]) == {"size", "blur", "exposure", "contrast", "pose"}
+    assert abs(face["quality"]["pose"]["roll"]) < 10
 
 
 def test_classify_tells_eight_probabilities(
@@ -99,3 +102,58 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for name in ("demo", "init", "run", "import", "export", "verify", "train", "models"):
         assert name in out
+
+
+def test_careful_finds_at_least_the_same_face(
+    portrait: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["faces", str(portrait), "--careful", "--json"]) == 0
+    (row,) = lines(capsys.readouterr().out)
+    assert row["faces"]
+
+
+def test_the_detector_can_be_chosen(portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["faces", str(portrait), "--detector", "haar", "--json"]) == 0
+    (row,) = lines(capsys.readouterr().out)
+    faces = row["faces"]
+    assert isinstance(faces, list)
+    assert faces
+    assert all(face["landmarks"] == [] and face["quality"]["pose"] is None for face in faces)
+
+
+def test_haar_may_not_decide_what_is_covered(
+    portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.png"
+    command = ["redact", str(portrait), "--keep", "1,1,9,9", "--out", str(out)]
+    assert main([*command, "--detector", "haar"]) == 1
+    assert "misses too many faces" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_yunet_wants_its_file(
+    portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["faces", str(portrait), "--detector", "yunet"]) == 1
+    assert "needs the path of its weights" in capsys.readouterr().err
+    wrong = tmp_path / "yunet.onnx"
+    wrong.write_bytes(b"no network")
+    command = ["faces", str(portrait), "--detector", "yunet", "--weights", str(wrong)]
+    assert main(command) == 1
+    assert "holds no YuNet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("head", [b"", b"\xff\xd8\xff\xe0"])
+def test_a_sparse_file_of_four_gigabytes_is_refused_before_it_is_read(
+    head: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sparse = tmp_path / "large.jpg"
+    with sparse.open("wb") as file:
+        file.write(head)
+        file.truncate(4 << 30)
+    tracemalloc.start()
+    assert main(["faces", str(sparse)]) == 1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200 << 20
+    assert ("larger than 64 MiB" if head else "no picture") in capsys.readouterr().err
