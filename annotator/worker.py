@@ -203,6 +203,7 @@ def sweep_jobs(tools: Toolbox) -> list[int]:
     with tools.transaction() as session:
         erasure.resume_withdrawals(session)
         upkeep.start_daily_sweep(session)
+        retention.plan_sweep(session)
         return jobs.requeue_dead(session, silent_for=silent)
 
 
@@ -269,8 +270,6 @@ def _sweep_forever(tools: Toolbox, stopping: threading.Event) -> None:
     every = SILENT_BEATS * tools.settings.job_heartbeat_seconds
     while True:
         try:
-            with tools.transaction() as session:
-                retention.plan_sweep(session)
             for job_id in sweep_jobs(tools):
                 if is_urgent(tools, job_id):
                     run_job(tools, job_id, stopping=stopping)
