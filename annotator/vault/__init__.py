@@ -1,7 +1,24 @@
 """The vault: keys, sealed blobs and sealed fields. It knows no tables."""
 
 from annotator.vault.cipher import verify_signature
-from annotator.vault.opening import create_vault, open_vault
+from annotator.vault.opening import collect_ways, create_vault, make_way, open_vault
+from annotator.vault.ring_report import EpochInfo, RingReport, report_ring
+from annotator.vault.slots import SlotInfo, WayIn
 from annotator.vault.vault import Vault, WrappedKey
+from annotator.vault.ways import Keyholder
 
-__all__ = ["Vault", "WrappedKey", "create_vault", "open_vault", "verify_signature"]
+__all__ = [
+    "EpochInfo",
+    "Keyholder",
+    "RingReport",
+    "SlotInfo",
+    "Vault",
+    "WayIn",
+    "WrappedKey",
+    "collect_ways",
+    "create_vault",
+    "make_way",
+    "open_vault",
+    "report_ring",
+    "verify_signature",
+]
