@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
-from annotator.core.errors import Conflict
+from annotator.core.errors import Conflict, KeyDestroyed, NotFound
 from annotator.domain import audit, consent, jobs
-from annotator.domain.ports import Guess, SubjectKey, Vault
+from annotator.domain.ports import Guess, Vault
 from annotator.models import Face, Image, Installation, Job, ModelVersion, Prediction, Subject
 
 CHUNK = 256
@@ -90,16 +90,14 @@ def predict_faces(work: jobs.Work, *, dataset_id: int) -> dict[str, int]:
         chunk = wanted[start : start + CHUNK]
         with work.transaction() as session:
             opened = _open_crops(session, work.tools.vault, chunk)
-        guesses = work.tools.learning.guess(weights, [crop for _, _, _, crop in opened])
+        guesses = work.tools.learning.guess(weights, [crop for _, crop in opened])
         with work.transaction() as session:
-            for (face_id, uid, key, _), guess in zip(opened, guesses, strict=True):
+            for (face_id, _), guess in zip(opened, guesses, strict=True):
                 written += _write(
                     session,
                     vault=work.tools.vault,
                     model_id=model_id,
                     face_id=face_id,
-                    uid=uid,
-                    key=key,
                     guess=guess,
                 )
         work.report(min(start + CHUNK, len(wanted)), len(wanted))
@@ -118,7 +116,7 @@ def open_embedding(vault: Vault, *, prediction: Prediction, subject: Subject) ->
         key=consent.key_of(vault, subject),
         table="predictions",
         column="embedding",
-        row=_row(prediction.model_id, prediction.face_id),
+        row=embedding_row(prediction.model_id, prediction.face_id),
         sealed=prediction.sealed_embedding,
     )
     return base64.b64decode(text)
@@ -144,21 +142,30 @@ def _unseen(session: Session, *, dataset_id: int, model_id: int) -> list[int]:
     )
 
 
-def _open_crops(
-    session: Session, vault: Vault, face_ids: Sequence[int]
-) -> list[tuple[int, str, SubjectKey, bytes]]:
+def _open_crops(session: Session, vault: Vault, face_ids: Sequence[int]) -> list[tuple[int, bytes]]:
     rows = session.execute(
         select(Face, Subject)
         .join(Subject, Subject.id == Face.subject_id)
         .where(Face.id.in_(face_ids), consent.allowing("prelabel", now()))
         .order_by(Face.id)
     )
-    opened = []
-    for face, subject in rows:
-        key = consent.key_of(vault, subject)
-        crop = vault.open_blob(subject=subject.uid, key=key, blob=face.crop_blob, kind="crop")
-        opened.append((face.id, subject.uid, key, crop))
-    return opened
+    return [(face.id, _open_crop(session, vault, face, subject)) for face, subject in rows]
+
+
+def _open_crop(session: Session, vault: Vault, face: Face, subject: Subject) -> bytes:
+    try:
+        return vault.open_blob(
+            subject=subject.uid,
+            key=consent.key_of(vault, subject),
+            blob=face.crop_blob,
+            kind="crop",
+        )
+    except (KeyDestroyed, NotFound):  # the key was renewed since the rows were read
+        session.refresh(subject)
+        session.refresh(face)
+    return vault.open_blob(
+        subject=subject.uid, key=consent.key_of(vault, subject), blob=face.crop_blob, kind="crop"
+    )
 
 
 def _write(
@@ -167,8 +174,6 @@ def _write(
     vault: Vault,
     model_id: int,
     face_id: int,
-    uid: str,
-    key: SubjectKey,
     guess: Guess,
 ) -> bool:
     known = session.scalar(
@@ -177,14 +182,18 @@ def _write(
     face = session.get(Face, face_id)
     if known is not None or face is None:
         return False
-    if consent.allowed(session, subject=face.subject, purpose="prelabel") is None:
+    try:
+        key = consent.hold_key(session, vault=vault, subject=face.subject)
+    except KeyDestroyed:
         return False  # withdrawn while the model was looking
+    if consent.allowed(session, subject=face.subject, purpose="prelabel") is None:
+        return False
     sealed = vault.seal_field(
-        subject=uid,
+        subject=face.subject.uid,
         key=key,
         table="predictions",
         column="embedding",
-        row=_row(model_id, face_id),
+        row=embedding_row(model_id, face_id),
         text=base64.b64encode(guess.embedding).decode(),
     )
     session.add(
@@ -200,5 +209,6 @@ def _write(
     return True
 
 
-def _row(model_id: int, face_id: int) -> str:
+def embedding_row(model_id: int, face_id: int) -> str:
+    """How the seal of an embedding names its row, whose number is not known yet."""
     return f"{model_id}/{face_id}"

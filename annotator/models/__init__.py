@@ -11,7 +11,7 @@ from annotator.models.consent import (
 )
 from annotator.models.datasets import Dataset
 from annotator.models.exports import BALANCES, TIERS, Export, ExportItem
-from annotator.models.images import IMAGE_STATES, Face, Image
+from annotator.models.images import IMAGE_STATES, Face, Image, RetiredBlob
 from annotator.models.labelling import FLAGS, MODES, Annotation, Lease, Place, Review, Skip, Task
 from annotator.models.learning import (
     MODEL_STATES,
@@ -56,6 +56,7 @@ __all__ = [
     "Notice",
     "Place",
     "Prediction",
+    "RetiredBlob",
     "Review",
     "Skip",
     "Subject",

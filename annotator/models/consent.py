@@ -25,6 +25,9 @@ class Subject(Base):
 
     ``wrapped_key`` is the subject's key wrapped under a key-encryption key of ``key_epoch``; it is
     NULL after withdrawal, and with it everything sealed under it is beyond reach.
+
+    The ``next_`` columns hold the key that replaces it, while everything of the person is being
+    sealed anew: new things are sealed with it, and old ones may be sealed with either.
     """
 
     __tablename__ = "subjects"
@@ -38,6 +41,9 @@ class Subject(Base):
     wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
     key_epoch: Mapped[int | None]
     key_version: Mapped[int | None]
+    next_wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    next_key_epoch: Mapped[int | None]
+    next_key_version: Mapped[int | None]
     sealed_name: Mapped[bytes | None] = mapped_column(LargeBinary)
     sealed_contact: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[Created]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from annotator.core import migrate
 from annotator.core.db import open_engine
 from annotator.core.errors import Conflict
-from annotator.models import Dataset, Subject
+from annotator.models import Subject
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -48,17 +48,49 @@ def test_down_leaves_nothing(engine: Engine) -> None:
     assert left == set()
 
 
+def add_person(engine: Engine) -> None:
+    """A dataset with one person, as the first version wrote them."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO datasets (name, description, votes_per_face, blind_share, "
+                "prelabel_threshold, approve_alone, seed, created_at) "
+                "VALUES ('Pilot', '', 3, 0.1, 0.5, true, 1, '2026-01-01 00:00:00')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO subjects (uid, dataset_id, code, wrapped_key, key_epoch, "
+                "key_version, created_at) "
+                "VALUES ('u', 1, 'P-1', :key, 3, 1, '2026-01-01 00:00:00')"
+            ),
+            {"key": b"k"},
+        )
+
+
 def test_data_survives_a_second_upgrade(engine: Engine) -> None:
     migrate.upgrade(engine, "0001")
-    with Session(engine) as session:
-        dataset = Dataset(name="Pilot")
-        session.add(dataset)
-        session.flush()
-        session.add(Subject(uid="u", dataset_id=dataset.id, code="P-1", wrapped_key=b"k"))
-        session.commit()
+    add_person(engine)
     migrate.upgrade(engine)
     with Session(engine) as session:
         assert session.query(Subject).one().code == "P-1"
+
+
+def test_people_of_before_have_one_key_and_the_way_back_keeps_them(engine: Engine) -> None:
+    migrate.upgrade(engine, "0001")
+    add_person(engine)
+    migrate.upgrade(engine, "0002")
+    columns = "wrapped_key, key_epoch, key_version"
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(f"SELECT {columns}, next_wrapped_key, next_key_epoch FROM subjects")
+        ).one()
+        assert (bytes(found[0]), *found[1:]) == (b"k", 3, 1, None, None)
+    migrate.downgrade(engine, "0001")
+    with engine.connect() as connection:
+        found = connection.execute(text(f"SELECT {columns} FROM subjects")).one()
+        assert (bytes(found[0]), *found[1:]) == (b"k", 3, 1)
+    assert "retired_blobs" not in inspect(engine).get_table_names()
 
 
 def test_a_newer_database_is_refused(engine: Engine) -> None:

@@ -56,6 +56,9 @@ def _rewrap(session: Session, vault: Vault, subjects: Sequence[Subject]) -> int:
         assert subject.uid == uid
         subject.wrapped_key = key.wrapped
         subject.key_epoch, subject.key_version = key.epoch, key.version
+        if (coming := consent.next_key_of(vault, subject)) is not None:
+            coming = vault.rewrap(uid, coming)
+            subject.next_wrapped_key, subject.next_key_epoch = coming.wrapped, coming.epoch
     session.flush()
     # Also right when nobody is left: a key made now is wrapped under the epoch in force.
     return vault.create_key("nobody").epoch
