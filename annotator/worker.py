@@ -22,6 +22,7 @@ from annotator.domain import (
     erasure,
     exports,
     jobs,
+    keys,
     labelling,
     prediction,
     redaction,
@@ -39,6 +40,7 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "export": exports.build_export,
     "train": training.train_model,
     "renew_epoch": erasure.renew_epoch,
+    "rekey_subject": keys.rekey_subject,
 }
 SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead
 REPORT_SECONDS = 0.5  # progress is written at most this often

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import TypedDict, cast
 
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
@@ -27,6 +27,14 @@ from annotator.vault import open_vault
 log = logging.getLogger(__name__)
 KEY_FILE = Path("keys", "unlock.key")
 BLOBS = "blobs"
+
+
+class WaysIn(TypedDict):
+    """What opens the key ring, as ``annotator.vault`` takes it."""
+
+    passphrase: str | None
+    kms: str | None
+    key_file: Path | None
 
 
 class Toolbox:
@@ -69,14 +77,18 @@ class Toolbox:
 
     @cached_property
     def vault(self) -> ports.Vault:
-        """The vault of this installation, unlocked by passphrase or key file."""
-        passphrase = self.settings.passphrase or None
-        key_file = None if passphrase else self.key_file
-        vault = open_vault(
-            self.data, blobs=self.data / BLOBS, passphrase=passphrase, key_file=key_file
-        )
+        """The vault of this installation, unlocked by the ways in that the settings name."""
+        vault = open_vault(self.data, blobs=self.data / BLOBS, **self.ways_in)
         # The vault's keys are the ports' keys: the class and the protocol say the same.
         return cast("ports.Vault", vault)
+
+    @property
+    def ways_in(self) -> WaysIn:
+        """What opens the key ring: passphrase and KMS command, or without them the key file."""
+        passphrase = self.settings.passphrase or None
+        kms = self.settings.kms_command or None
+        key_file = None if passphrase or kms else self.key_file
+        return {"passphrase": passphrase, "kms": kms, "key_file": key_file}
 
     @property
     def key_file(self) -> Path:

@@ -8,7 +8,7 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from annotator import __version__
-from annotator.cli import development, installing, learning, people, pictures, serving, sets
+from annotator.cli import development, installing, keys, learning, people, pictures, serving, sets
 from annotator.cli.tools import tell
 from annotator.core.db import explain
 from annotator.core.errors import AnnotatorError
@@ -23,7 +23,7 @@ def cli() -> None:
     """
 
 
-for module in (serving, installing, sets, learning, people, pictures, development):
+for module in (serving, installing, sets, learning, people, keys, pictures, development):
     for command in module.COMMANDS:
         cli.add_command(command)
 

@@ -121,7 +121,7 @@ def withdraw(subject: str, yes: bool, as_json: bool) -> None:
     if not yes:
         click.confirm(f"Destroy the key of {subject}? Nobody can undo this.", abort=True, err=True)
     with tools.transaction() as session:
-        person = _find_subject(session, subject)
+        person = find_subject(session, subject)
         done = erasure.withdraw_subject(session, subject=person, by=None)
         told = done.consequences
         summary = {
@@ -151,7 +151,12 @@ def _find_user(session: Session, email: str) -> User:
     raise NotFound(f"There is nobody with the address '{email}'.")
 
 
-def _find_subject(session: Session, text: str) -> Subject:
+def find_subject(session: Session, text: str) -> Subject:
+    """A person in pictures by ``DATASET/CODE`` or by number.
+
+    Raises:
+        NotFound: there is no such person or dataset.
+    """
     name, slash, code = text.rpartition("/")
     if slash:
         target = datasets.find_dataset(session, name=name)

@@ -28,6 +28,7 @@ class Settings:
         web_threads: requests served at once by one web process.
         passphrase: opens the key ring; empty means its key file does.
         key_file: path of the key file; empty means ``keys/unlock.key`` inside ``data``.
+        kms_command: command line of the program that has a key management service open the ring.
         max_upload_mb: largest single upload in megabytes (10^6 bytes).
         lease_seconds: how long a task stays with the person who took it.
         session_hours: how long a sign-in lasts without use.
@@ -45,6 +46,7 @@ class Settings:
     web_threads: int = 8
     passphrase: str = ""
     key_file: str = ""
+    kms_command: str = ""
     max_upload_mb: int = 50
     lease_seconds: int = 900
     session_hours: int = 12

@@ -106,17 +106,6 @@ class Vault:
 
     # Subjects' keys
 
-    def set_disabled(self, epoch: int, *, disabled: bool) -> bool:
-        """Stops an epoch's key from being used, or allows it again, in every process at once.
-
-        Everything under it raises ``Locked`` meanwhile; with the primary epoch that is everything
-        of every subject. Answers whether anything changed.
-
-        Raises:
-            KeyDestroyed, Conflict: there is no such epoch (any more).
-        """
-        return self._ring.set_disabled(epoch, disabled=disabled)
-
     def create_key(self, subject: str, version: int = 1) -> WrappedKey:
         """A new random key for a subject, wrapped under the primary epoch."""
         epoch = self._ring.primary

@@ -139,6 +139,17 @@ class Keyholder:
                 return info
         raise Locked(f"No slot of the kind '{way.kind}' opens with this.")
 
+    def set_disabled(self, epoch: int, *, disabled: bool) -> bool:
+        """Stops an epoch's key from being used, or allows it again, in every process at once.
+
+        Everything under it raises ``Locked`` meanwhile; with the primary epoch that is everything
+        of every subject. Answers whether anything changed.
+
+        Raises:
+            KeyDestroyed, Conflict: there is no such epoch (any more).
+        """
+        return self._ring.set_disabled(epoch, disabled=disabled)
+
     def renew_root(self) -> str:
         """Makes a new root key that only the ways in given here and a new recovery code open.
 

@@ -23,6 +23,7 @@ KIND_WORDS = {
     "export": "Build an export",
     "train": "Train a model",
     "renew_epoch": "Renew the keys",
+    "rekey_subject": "Give a person a new key",
 }
 
 
