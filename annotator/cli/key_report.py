@@ -83,8 +83,9 @@ def write(report: dict[str, Any]) -> str:
         lines += [
             "",
             (
-                f"New keys      {working['people']} people have two keys, and {working['old_blobs']} "
-                "old files wait to be deleted: see the jobs, or run `keys rotate --subject` again"
+                f"New keys      {working['people']} people have two keys, and "
+                f"{working['old_blobs']} old files wait to be deleted: see the jobs, or run "
+                "`keys rotate --subject` again"
             ),
         ]
     lines += [f"Warning: {sentence}" for sentence in report["warnings"]]

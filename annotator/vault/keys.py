@@ -146,16 +146,17 @@ class KeyRing:
 
     def add_epoch(self) -> int:
         """Makes a new primary epoch, durably; the one before still opens. Answers its number."""
+        made = 0
 
         def edit(document: dict[str, Any]) -> None:
+            nonlocal made
             for entry in document["epochs"]:
                 entry["state"] = "enabled" if entry["state"] == "primary" else entry["state"]
-            document["primary"] += 1
-            document["epochs"].append(self._root.new_epoch(document["primary"]))
+            made = document["primary"] = document["primary"] + 1
+            document["epochs"].append(self._root.new_epoch(made))
 
-        with self._lock:
-            self._change(edit)
-            return self._state.primary
+        self._change(edit)
+        return made
 
     def destroy_epoch(self, epoch: int) -> None:
         """Takes an epoch's key out of the ring, durably; one that is destroyed already is fine.
@@ -214,8 +215,7 @@ class KeyRing:
             document["root"] = document.get("root", 1) + 1
             document["slots"] = list(slots)
 
-        with self._lock:
-            self._change(edit, seal=new)
+        self._change(edit, seal=new)
 
     def change_slots(self, edit: Callable[[list[Any]], None]) -> None:
         """Changes the list of slots in place, durably, under the lock of all processes."""
@@ -223,6 +223,8 @@ class KeyRing:
 
     def _change(self, edit: Callable[[dict[str, Any]], object], seal: Root | None = None) -> None:
         """Rewrites the ring; an edit that answers ``False`` leaves it as it is.
+
+        The new file is read at the next use: what is durable must not be told as a failure.
 
         Args:
             edit: changes the document.
@@ -236,8 +238,6 @@ class KeyRing:
             document["generation"] += 1
             _wait_a_tick(state.identity)
             _write_ring(self._disk, self._folder, seal or self._root, document)
-            if seal is None:
-                self._state = self._load()
 
     def _fresh(self) -> _State:
         """The state, read again when another process (or thread) has replaced the file."""
