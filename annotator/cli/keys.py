@@ -4,7 +4,7 @@ Secrets are asked for without echo, or read from stdin or the settings; never fr
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from annotator.cli.asking import ask_new_passphrase, ask_secret
 from annotator.cli.key_report import describe, write
 from annotator.cli.people import find_subject
 from annotator.cli.tools import answer, finish_job, open_tools, tell
-from annotator.core.errors import Conflict, InvalidInput
+from annotator.core.errors import AnnotatorError, Conflict, InvalidInput, Locked
 from annotator.domain import audit
 from annotator.domain import keys as people_keys
 from annotator.vault import Keyholder, collect_ways, make_way, report_ring
@@ -99,6 +99,10 @@ def remove_slot(slot: str, recovery: bool) -> None:
         f"Slot {slot} opens the key ring no more. Who kept a copy of the ring from before and "
         "knows its secret is stopped only by `keys rotate --root`."
     )
+    try:
+        _ = tools.vault
+    except AnnotatorError as error:
+        tell(f"Change the settings before the program starts again: {error.message}")
 
 
 @keys.command("change-passphrase")
@@ -192,8 +196,8 @@ def _rotate_root(tools: Toolbox, *, yes: bool, as_json: bool) -> None:
     before = {info.id for info in holder.list_slots()}
     if not yes:
         click.confirm(
-            f"Remove all {len(before)} ways in but the one that the settings name, with a new "
-            "recovery code?",
+            f"Of {len(before)} ways in, keep what the settings name and a key file that lies where "
+            "they look for one; remove all others, and make a new recovery code?",
             abort=True,
             err=True,
         )
@@ -222,8 +226,17 @@ def _renew(tools: Toolbox) -> dict[str, Any]:
 
 
 def _open(tools: Toolbox, *, recovery: bool) -> Keyholder:
-    ways = collect_ways(recovery_code=ask_secret("Recovery code")) if recovery else None
-    return Keyholder(tools.data, ways=ways or collect_ways(**tools.ways_in))
+    """Opens the ring by what the settings name, or by a key file where they would look for one.
+
+    So that an installation can go from one way in to another: the settings name the new one.
+    """
+    if recovery:
+        return Keyholder(tools.data, ways=collect_ways(recovery_code=ask_secret("Recovery code")))
+    ways = collect_ways(**tools.ways_in)
+    if tools.ways_in["key_file"] is None:
+        with suppress(Locked):
+            ways += collect_ways(key_file=tools.key_file)
+    return Keyholder(tools.data, ways=ways)
 
 
 def _kms_command(tools: Toolbox) -> str:

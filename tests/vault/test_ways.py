@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -469,12 +468,26 @@ def test_a_removal_between_proof_and_lock_is_noticed(
 
 
 def test_rings_that_replace_each_other_within_a_tick_are_told_apart(folder: Path) -> None:
-    """An inode may be used again, so the time of change has to differ."""
+    """An inode and a time of change may come again, so the size tells the generation."""
     vault = open_vault(folder, key_file=folder.parent / "key-file")
-    times = set()
-    for _ in range(5):
-        list(vault.rotate([]))
-        times.add((folder / "keys" / "ring.json").stat().st_mtime_ns)
-    assert len(times) == 5
-    ordered = sorted(times)
-    assert all(b - a >= 10_000_000 for a, b in pairwise(ordered))
+    for generation in range(1, 30):
+        list(vault.rotate([])) if generation % 3 else vault.destroy_epoch(vault.epochs[0])
+        size = (folder / "keys" / "ring.json").stat().st_size
+        assert (size % 1024, report_ring(folder).generation) == (generation, generation)
+
+
+def test_a_ring_that_looks_like_the_one_before_the_last_is_read_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that gives every file one inode and one time hides no destroyed epoch."""
+    from annotator.vault.files import Disk
+
+    monkeypatch.setattr(Disk, "identify", lambda _self, path: (1, 1, path.stat().st_size))
+    web = open_vault(folder, key_file=folder.parent / "key-file")
+    worker = open_vault(folder, key_file=folder.parent / "key-file")
+    key = web.create_key("anna")
+    web.seal_field(subject="anna", key=key, **CELL, text="Anna")
+    list(worker.rotate([]))
+    worker.destroy_epoch(1)
+    with pytest.raises(KeyDestroyed):
+        web.seal_field(subject="anna", key=key, **CELL, text="Anna")

@@ -34,6 +34,7 @@ from annotator.domain.consent.subjects import (
     key_of,
     next_key_of,
     open_contact,
+    present_key_of,
     suggest_codes,
 )
 from annotator.domain.consent.table import Refusal, Row, read_table, record_rows
@@ -62,6 +63,7 @@ __all__ = [
     "list_standings",
     "next_key_of",
     "open_contact",
+    "present_key_of",
     "read_table",
     "record_consent",
     "record_rows",

@@ -91,10 +91,19 @@ def key_of(vault: Vault, subject: Subject) -> SubjectKey:
     Raises:
         KeyDestroyed: they withdrew.
     """
+    key = present_key_of(vault, subject)
+    return next_key_of(vault, subject, previous=key) or key
+
+
+def present_key_of(vault: Vault, subject: Subject) -> SubjectKey:
+    """The key in force alone, although another one may be replacing it.
+
+    Raises:
+        KeyDestroyed: they withdrew.
+    """
     if subject.wrapped_key is None or subject.key_epoch is None or subject.key_version is None:
         raise KeyDestroyed("This person withdrew; their key no longer exists.")
-    key = vault.restore_key(subject.wrapped_key, subject.key_epoch, subject.key_version)
-    return next_key_of(vault, subject, previous=key) or key
+    return vault.restore_key(subject.wrapped_key, subject.key_epoch, subject.key_version)
 
 
 def next_key_of(

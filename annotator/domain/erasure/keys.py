@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.errors import Conflict
 from annotator.domain import audit, consent, jobs
-from annotator.domain.ports import SubjectKey, Vault
+from annotator.domain.ports import Vault
 from annotator.models import Installation, Subject
 
 
@@ -51,7 +51,7 @@ def _with_keys(session: Session) -> Sequence[Subject]:
 
 def _rewrap(session: Session, vault: Vault, subjects: Sequence[Subject]) -> int:
     """Wraps keys under a new epoch; answers its number."""
-    keys: list[tuple[str, SubjectKey]] = [(who.uid, consent.key_of(vault, who)) for who in subjects]
+    keys = [(who.uid, consent.present_key_of(vault, who)) for who in subjects]
     for subject, (uid, key) in zip(subjects, vault.rotate(keys), strict=True):
         assert subject.uid == uid
         subject.wrapped_key = key.wrapped
