@@ -226,7 +226,7 @@ class Vault:
         Raises:
             NotFound: there is no such blob.
         """
-        pieces = self.stream_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
+        pieces = self._open_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
         return gather(pieces, size=plain_size(self._blobs.size(blob)))
 
     def stream_blob(
@@ -240,6 +240,11 @@ class Vault:
         Raises:
             NotFound: there is no such blob.
         """
+        return self._open_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
+
+    def _open_blob(
+        self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int
+    ) -> Iterator[bytes]:
         context = self._blob_context(subject, blob, kind, revision)
         keys = list(key.readable)
         while True:
@@ -260,7 +265,7 @@ class Vault:
         """
         alone = WrappedKey(key.wrapped, key.epoch, key.version)
         try:
-            self.stream_blob(subject=subject, key=alone, blob=blob, kind=kind, revision=revision)
+            self._open_blob(subject=subject, key=alone, blob=blob, kind=kind, revision=revision)
         except Tampered:
             return False
         return True
@@ -278,7 +283,7 @@ class Vault:
         Raises:
             NotFound: there is no such blob.
         """
-        pieces = self.stream_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
+        pieces = self._open_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
         secret, new = self._subject_key(subject, key).blobs, new_blob_id()
         context = self._blob_context(subject, new, kind, revision)
         self._blobs.write(new, seal_stream(secret, context, pieces))
