@@ -28,6 +28,7 @@ from annotator.domain import (
     erasure,
     exports,
     jobs,
+    keys,
     labelling,
     prediction,
     redaction,
@@ -51,6 +52,7 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "sweep_blobs": upkeep.sweep_storage,
     "checkpoint": audit.checkpoint_log,
     "expire": retention.sweep_consents,
+    "rekey_subject": keys.rekey_subject,
 }
 URGENT = frozenset({"erase"})
 SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead

@@ -50,10 +50,12 @@ class FakeVault:
     def primary(self) -> int:
         return max(self.epochs)
 
-    def create_key(self, subject: str) -> FakeKey:
-        return FakeKey(f"{subject}.{secrets.token_hex(8)}".encode(), self.primary)
+    def create_key(self, subject: str, version: int = 1) -> FakeKey:
+        return FakeKey(f"{subject}.{secrets.token_hex(8)}".encode(), self.primary, version)
 
-    def restore_key(self, wrapped: bytes, epoch: int, version: int) -> FakeKey:
+    def restore_key(
+        self, wrapped: bytes, epoch: int, version: int, previous: FakeKey | None = None
+    ) -> FakeKey:
         return FakeKey(wrapped, epoch, version)
 
     def _check(self, subject: str, key: FakeKey) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import TypedDict, cast
 
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
@@ -30,6 +30,14 @@ log = logging.getLogger(__name__)
 KEYS = "keys"  # the vault's folder below the data folder
 KEY_FILE = Path(KEYS, "unlock.key")
 BLOBS = "blobs"
+
+
+class WaysIn(TypedDict):
+    """What opens the key ring, as ``annotator.vault`` takes it."""
+
+    passphrase: str | None
+    kms: str | None
+    key_file: Path | None
 
 
 class Toolbox:
@@ -73,11 +81,9 @@ class Toolbox:
 
     @cached_property
     def vault(self) -> ports.Vault:
-        """The vault of this installation, unlocked by passphrase or key file."""
+        """The vault of this installation, unlocked by the ways in that the settings name."""
         forbid_dumps()  # from here on this process holds keys
-        passphrase = self.settings.passphrase or None
-        key_file = None if passphrase else self.key_file
-        vault = open_vault(self.data, blobs=self.blobs, passphrase=passphrase, key_file=key_file)
+        vault = open_vault(self.data, blobs=self.blobs, **self.ways_in)
         # The vault's keys are the ports' keys: the class and the protocol say the same.
         return cast("ports.Vault", vault)
 
@@ -100,6 +106,14 @@ class Toolbox:
     def blobs(self) -> str | Path:
         """Where sealed blobs lie: a folder, or the address of an object store."""
         return self.settings.blobs_url or self.data / BLOBS
+
+    @property
+    def ways_in(self) -> WaysIn:
+        """What opens the key ring: passphrase and KMS command, or without them the key file."""
+        passphrase = self.settings.passphrase or None
+        kms = self.settings.kms_command or None
+        key_file = None if passphrase or kms else self.key_file
+        return {"passphrase": passphrase, "kms": kms, "key_file": key_file}
 
     @property
     def key_file(self) -> Path:

@@ -1,5 +1,6 @@
 """Making a real installation."""
 
+import dataclasses
 import json
 import secrets
 import shutil
@@ -9,7 +10,8 @@ from pathlib import Path
 import click
 from sqlalchemy.orm import Session
 
-from annotator.bootstrap import Toolbox
+from annotator.bootstrap import Toolbox, WaysIn
+from annotator.cli.asking import ask_new_passphrase
 from annotator.cli.passwords import hash_password
 from annotator.cli.processes import supervised
 from annotator.cli.tools import answer, open_settings, tell
@@ -34,19 +36,41 @@ KEYS = "keys"  # the vault's folder below the data folder
     "because the European Union forbids inferring emotions there.",
 )
 @click.option("--password", help="At least 12 characters; made up and shown once when omitted.")
+@click.option(
+    "--passphrase",
+    is_flag=True,
+    help="Open the key ring by a passphrase, asked for now (or read from stdin) and to be given "
+    "in ANNOTATOR_PASSPHRASE whenever the program starts.",
+)
+@click.option("--kms", is_flag=True, help="Open it by the command in ANNOTATOR_KMS_COMMAND.")
+@click.option("--key-file", is_flag=True, help="Make a key file beside the other ways in.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def init(email: str, name: str, context: str, password: str | None, as_json: bool) -> None:
+def init(
+    email: str,
+    name: str,
+    context: str,
+    password: str | None,
+    *,
+    passphrase: bool,
+    kms: bool,
+    key_file: bool,
+    as_json: bool,
+) -> None:
     """A real installation: keys, database, first admin, deployment context."""
     password = password or secrets.token_urlsafe(15)
     if len(password) < accounts.MIN_PASSWORD:
         raise InvalidInput(f"A password needs at least {accounts.MIN_PASSWORD} characters.")
     settings = open_settings()
+    if kms and not settings.kms_command:
+        raise InvalidInput("Name the KMS command in ANNOTATOR_KMS_COMMAND first.")
+    if passphrase:
+        settings = dataclasses.replace(settings, passphrase=ask_new_passphrase())
     hashed = hash_password(password)
 
     def add_admin(session: Session) -> None:
         accounts.create_user(session, email=email, name=name, role="admin", password_hash=hashed)
 
-    _, code = install(settings, context=context, begin=add_admin)
+    _, code = install(settings, context=context, begin=add_admin, key_file=key_file)
     answer(
         {
             "data": str(settings.data.absolute()),
@@ -57,13 +81,18 @@ def init(email: str, name: str, context: str, password: str | None, as_json: boo
         as_json=as_json,
         text=f"Installed in {settings.data.absolute()}.\n\n"
         f"Sign in as   {email}\nPassword     {password}\nRecovery     {code}\n\n"
-        "Write the recovery code down and keep it apart from this machine: without the key file "
-        "and without it nobody can open the pictures again. Start with `run`.",
+        "Write the recovery code down and keep it apart from this machine: without it and "
+        "without another way in (`keys status`) nobody can open the pictures again. "
+        "Start with `run`.",
     )
 
 
 def install(
-    settings: Settings, *, context: str, begin: Callable[[Session], None] | None = None
+    settings: Settings,
+    *,
+    context: str,
+    begin: Callable[[Session], None] | None = None,
+    key_file: bool = False,
 ) -> tuple[Toolbox, str]:
     """Makes keys and tables in an empty data folder, whole or not at all.
 
@@ -71,6 +100,7 @@ def install(
         settings: name the folder.
         context: see ``installation.set_up``.
         begin: writes the first rows, in the transaction that sets the installation up.
+        key_file: whether to make a key file although there is another way in.
 
     Returns:
         The tools, and the recovery code.
@@ -82,13 +112,10 @@ def install(
         raise Conflict(f"There is an installation in '{settings.data}' already.")
     tools = Toolbox(settings)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    passphrase = settings.passphrase or None
-    _, code = create_vault(
-        settings.data,
-        blobs=tools.blobs,
-        passphrase=passphrase,
-        key_file=None if passphrase else tools.key_file,
-    )
+    ways_in = tools.ways_in
+    if key_file:
+        ways_in["key_file"] = tools.key_file
+    code = _make_keys(tools, ways_in)
     try:
         migrate.upgrade(tools.engine)
         with tools.transaction() as session:
@@ -103,8 +130,22 @@ def install(
     except BaseException:
         # Nothing was sealed yet: without the keys the folder is empty, and `init` can begin anew.
         shutil.rmtree(settings.data / KEYS)
+        if ways_in["key_file"] is not None:  # made a moment ago, and the key of nothing
+            ways_in["key_file"].unlink(missing_ok=True)
         raise
     return tools, code
+
+
+def _make_keys(tools: Toolbox, ways_in: WaysIn) -> str:
+    """The keys of a new installation; answers the recovery code."""
+    folder = tools.data / KEYS
+    try:
+        return create_vault(tools.data, blobs=tools.blobs, **ways_in)[1]
+    except BaseException:
+        # A KMS command may have failed; an empty folder must not look like an installation.
+        if folder.is_dir() and not any(path.suffix == ".json" for path in folder.iterdir()):
+            shutil.rmtree(folder)
+        raise
 
 
 @click.command(hidden=True)

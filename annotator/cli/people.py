@@ -132,7 +132,7 @@ def withdraw(subject: str, yes: bool, as_json: bool) -> None:
     if not yes:
         click.confirm(f"Destroy the key of {subject}? Nobody can undo this.", abort=True, err=True)
     with tools.transaction() as session:
-        person = _find_subject(session, subject)
+        person = find_subject(session, subject)
         done = erasure.withdraw_subject(session, subject=person, by=None)
         told = done.consequences
         summary = {
@@ -161,7 +161,7 @@ def receipt(subject: str, out: Path | None) -> None:
     """The receipt of SUBJECT (`DATASET/CODE` or a number): what they agreed to, with proof."""
     tools = open_tools()
     with tools.transaction() as session:
-        person = _find_subject(session, subject)
+        person = find_subject(session, subject)
         made = receipts.make_receipt(session, vault=tools.vault, subject=person)
     text = json.dumps(made, indent=1, ensure_ascii=False)
     if out is None:
@@ -179,7 +179,7 @@ def export_(subject: str, out: Path, as_json: bool) -> None:
     """Writes everything that is held of SUBJECT into OUT, a new ZIP file, for them (GDPR, 15)."""
     tools = open_tools()
     with tools.transaction() as session:
-        person = _find_subject(session, subject)
+        person = find_subject(session, subject)
         number = person.id
         receipt = disclosure.begin_copy(session, vault=tools.vault, subject=person, actor="cli")
     with tools.sessions() as session:
@@ -230,7 +230,12 @@ def _find_user(session: Session, email: str) -> User:
     raise NotFound(f"There is nobody with the address '{email}'.")
 
 
-def _find_subject(session: Session, text: str) -> Subject:
+def find_subject(session: Session, text: str) -> Subject:
+    """A person in pictures by ``DATASET/CODE`` or by number.
+
+    Raises:
+        NotFound: there is no such person or dataset.
+    """
     name, slash, code = text.rpartition("/")
     if slash:
         target = datasets.find_dataset(session, name=name)

@@ -31,6 +31,7 @@ class Settings:
         passphrase: opens the key ring; empty means its key file does.
         key_file: path of the key file; empty means ``keys/unlock.key`` inside ``data``.
         ledger: path of the erasure ledger; empty means ``keys/erasures.jsonl`` inside ``data``.
+        kms_command: command line of the program that has a key management service open the ring.
         max_upload_mb: largest single upload in megabytes (10^6 bytes).
         lease_seconds: how long a task stays with the person who took it.
         session_hours: how long a sign-in lasts without use.
@@ -54,6 +55,7 @@ class Settings:
     passphrase: str = ""
     key_file: str = ""
     ledger: str = ""
+    kms_command: str = ""
     max_upload_mb: int = 50
     lease_seconds: int = 900
     session_hours: int = 12

@@ -64,7 +64,7 @@ def receive_image(
         if known.subject_id != subject.id:
             raise Conflict(f"This picture is here already, as a picture of {known.subject.code}.")
         return known, False
-    uid, key = secrets.token_hex(16), consent.key_of(vault, subject)
+    uid, key = secrets.token_hex(16), consent.hold_key(session, vault=vault, subject=subject)
     image = Image(
         uid=uid,
         dataset_id=dataset.id,

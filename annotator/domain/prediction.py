@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
-from annotator.core.errors import Conflict
+from annotator.core.errors import Conflict, KeyDestroyed, NotFound
 from annotator.domain import audit, consent, jobs
 from annotator.domain.ports import Guess, Vault
 from annotator.models import Face, Image, Installation, Job, ModelVersion, Prediction, Subject
@@ -116,7 +116,7 @@ def open_embedding(vault: Vault, *, prediction: Prediction, subject: Subject) ->
         key=consent.key_of(vault, subject),
         table="predictions",
         column="embedding",
-        row=_row(prediction.model_id, prediction.face_id),
+        row=embedding_row(prediction.model_id, prediction.face_id),
         sealed=prediction.sealed_embedding,
     )
     return base64.b64decode(text)
@@ -149,12 +149,23 @@ def _open_crops(session: Session, vault: Vault, face_ids: Sequence[int]) -> list
         .where(Face.id.in_(face_ids), consent.allowing("prelabel", now()))
         .order_by(Face.id)
     )
-    opened = []
-    for face, subject in rows:
-        key = consent.key_of(vault, subject)
-        crop = vault.open_blob(subject=subject.uid, key=key, blob=face.crop_blob, kind="crop")
-        opened.append((face.id, crop))
-    return opened
+    return [(face.id, _open_crop(session, vault, face, subject)) for face, subject in rows]
+
+
+def _open_crop(session: Session, vault: Vault, face: Face, subject: Subject) -> bytes:
+    try:
+        return vault.open_blob(
+            subject=subject.uid,
+            key=consent.key_of(vault, subject),
+            blob=face.crop_blob,
+            kind="crop",
+        )
+    except (KeyDestroyed, NotFound):  # the key was renewed since the rows were read
+        session.refresh(subject)
+        session.refresh(face)
+    return vault.open_blob(
+        subject=subject.uid, key=consent.key_of(vault, subject), blob=face.crop_blob, kind="crop"
+    )
 
 
 def _write(
@@ -171,15 +182,18 @@ def _write(
     face = session.get(Face, face_id)
     if known is not None or face is None:
         return False
-    if consent.allowed(session, subject=face.subject, purpose="prelabel") is None:
+    try:
+        key = consent.hold_key(session, vault=vault, subject=face.subject)
+    except KeyDestroyed:
         return False  # withdrawn while the model was looking
+    if consent.allowed(session, subject=face.subject, purpose="prelabel") is None:
+        return False
     sealed = vault.seal_field(
         subject=face.subject.uid,
-        # Read anew: the key may have been wrapped anew while the model was looking.
-        key=consent.key_of(vault, face.subject),
+        key=key,
         table="predictions",
         column="embedding",
-        row=_row(model_id, face_id),
+        row=embedding_row(model_id, face_id),
         text=base64.b64encode(guess.embedding).decode(),
     )
     session.add(
@@ -195,5 +209,6 @@ def _write(
     return True
 
 
-def _row(model_id: int, face_id: int) -> str:
+def embedding_row(model_id: int, face_id: int) -> str:
+    """How the seal of an embedding names its row, whose number is not known yet."""
     return f"{model_id}/{face_id}"

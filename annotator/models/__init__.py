@@ -17,7 +17,7 @@ from annotator.models.datasets import Dataset
 from annotator.models.erasure import ERASURE_STEPS, Erasure
 from annotator.models.evidence import AuditEntry, AuditHead, AuditNode, AuditSalt, Checkpoint
 from annotator.models.exports import BALANCES, TIERS, Export, ExportItem
-from annotator.models.images import IMAGE_STATES, Face, Image
+from annotator.models.images import IMAGE_STATES, Face, Image, RetiredBlob
 from annotator.models.invitations import INVITATION_KINDS, Invitation
 from annotator.models.labelling import FLAGS, MODES, Annotation, Lease, Place, Review, Skip, Task
 from annotator.models.learning import (
@@ -75,6 +75,7 @@ __all__ = [
     "Place",
     "Prediction",
     "Renewal",
+    "RetiredBlob",
     "Review",
     "Skip",
     "Subject",

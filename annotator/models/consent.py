@@ -31,6 +31,9 @@ class Subject(Base):
 
     ``majority_at`` is the day from which a minor speaks for themselves, NULL for adults; nothing
     else is kept of an age.
+
+    The ``next_`` columns hold the key that replaces it, while everything of the person is being
+    sealed anew: new things are sealed with it, and old ones may be sealed with either.
     """
 
     __tablename__ = "subjects"
@@ -44,6 +47,9 @@ class Subject(Base):
     wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
     key_epoch: Mapped[int | None]
     key_version: Mapped[int | None]
+    next_wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    next_key_epoch: Mapped[int | None]
+    next_key_version: Mapped[int | None]
     sealed_name: Mapped[bytes | None] = mapped_column(LargeBinary)
     sealed_contact: Mapped[bytes | None] = mapped_column(LargeBinary)
     sealed_guardian_name: Mapped[bytes | None] = mapped_column(LargeBinary)

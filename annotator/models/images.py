@@ -1,5 +1,6 @@
 """Pictures and the faces in them. Pixels are in the vault; rows hold blob ids."""
 
+import datetime as dt
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
@@ -71,3 +72,16 @@ class Face(Base):
 
     image: Mapped[Image] = relationship(back_populates="face")
     subject: Mapped[Subject] = relationship()
+
+
+class RetiredBlob(Base):
+    """A blob that was sealed anew under a person's next key; deleted when that key is in force.
+
+    Until then somebody who read the row before may still open it.
+    """
+
+    __tablename__ = "retired_blobs"
+
+    blob: Mapped[str] = mapped_column(String(32), primary_key=True)
+    subject_id: Mapped[int] = mapped_column(ForeignKey("subjects.id"), index=True)
+    retired_at: Mapped[dt.datetime]

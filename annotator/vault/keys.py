@@ -14,7 +14,7 @@ import hmac
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,7 @@ from annotator.core.errors import (
     NotFound,
     Tampered,
 )
-from annotator.vault.cipher import (
-    FORMAT,
-    KEY_BYTES,
-    SIV_KEY_BYTES,
-    Siv,
-    authenticate,
-    bind,
-    derive_key,
-)
+from annotator.vault.cipher import FORMAT, KEY_BYTES, Siv
 from annotator.vault.files import (
     Disk,
     exists,
@@ -44,15 +36,30 @@ from annotator.vault.files import (
     storage_errors,
     write_durably,
 )
-from annotator.vault.slots import Slot, make_slot, open_slot
+from annotator.vault.root import EXPORT, INDEX, LOG, SECRETS, STORE, Root
+from annotator.vault.slots import WayIn, find_root, make_slot
+
+__all__ = [
+    "EXPORT",
+    "INDEX",
+    "LOG",
+    "SECRETS",
+    "STORE",
+    "KeyRing",
+    "create_ring",
+    "read_ring",
+    "refuse_second_ring",
+    "unlock_ring",
+]
 
 KEYS_FOLDER = "keys"
 RING_NAME = "ring.json"
 LOCK_NAME = "lock"
-# Each its own random key, so that one can be replaced without the others.
-INDEX, STORE, LOG, EXPORT = "index", "store", "log", "export"
-SECRETS = (INDEX, STORE, LOG, EXPORT)
-_DAMAGED = "The key ring is damaged or was changed."
+# The size of the file tells its generation, modulo this: a replaced ring is noticed by inode, time
+# and size, and an inode may be used again within one tick of a file system's clock (4 ms and more).
+_SIZES = 1024
+_OPENS = frozenset({"primary", "enabled"})  # states of an epoch whose key may be used
+DAMAGED = "The key ring is damaged or was changed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,42 +81,6 @@ class _State:
     secrets: Mapping[str, bytes]
 
 
-class _Root:
-    """What the root key does: it wraps the ring's secrets and authenticates the ring."""
-
-    def __init__(self, key: bytes, install: str) -> None:
-        keys = derive_key(key, info=bind("root-key", install), length=SIV_KEY_BYTES + KEY_BYTES)
-        self._box, self._mac_key = Siv(keys[:SIV_KEY_BYTES]), keys[SIV_KEY_BYTES:]
-        self.install = install
-
-    def wrap(self, name: str, secret: bytes) -> str:
-        return self._box.seal(secret, bind("secret", self.install, name)).hex()
-
-    def unwrap(self, name: str, wrapped: str) -> bytes:
-        return self._box.open(bytes.fromhex(wrapped), bind("secret", self.install, name))
-
-    def mac(self, document: Mapping[str, Any]) -> str:
-        """Over everything but the slots: a damaged slot must not lock the others out."""
-        body = {name: value for name, value in document.items() if name not in {"slots", "mac"}}
-        text = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-        return authenticate(self._mac_key, text).hex()
-
-    def epoch_cipher(self, epoch: int, key: bytes) -> tuple[Siv, str]:
-        """The cipher of an epoch and the commitment to its key (AES-SIV alone commits to none)."""
-        info = bind("epoch-key", self.install, epoch)
-        keys = derive_key(key, info=info, length=SIV_KEY_BYTES + KEY_BYTES)
-        return Siv(keys[:SIV_KEY_BYTES]), keys[SIV_KEY_BYTES:].hex()
-
-    def new_epoch(self, epoch: int) -> dict[str, Any]:
-        key = os.urandom(KEY_BYTES)
-        return {
-            "epoch": epoch,
-            "state": "primary",
-            "wrapped": self.wrap(f"epoch-{epoch}", key),
-            "commitment": self.epoch_cipher(epoch, key)[1],
-        }
-
-
 class KeyRing:
     """An open key ring; safe to share between threads.
 
@@ -128,9 +99,11 @@ class KeyRing:
         self._folder = folder
         self._path = folder / RING_NAME
         self._disk = disk
-        self._root = _Root(root, install)
+        self._root = Root(root, install)
         self._lock = threading.RLock()
         self._newest = 0
+        # Not authenticated yet; a ring that lies about it opens no better.
+        self._root_number = read_ring(disk, folder).get("root", 1)
         self._state = self._load()
 
     @property
@@ -168,7 +141,7 @@ class KeyRing:
                 raise KeyDestroyed
             raise Tampered("A stored key names an epoch that this key ring does not know.")
         if found.cipher is None:
-            raise Locked("The keys of this epoch are disabled.")
+            raise Locked("The keys of this epoch are disabled; `keys enable` allows them again.")
         return found.cipher
 
     def secret(self, name: str) -> bytes:
@@ -177,14 +150,17 @@ class KeyRing:
 
     def add_epoch(self) -> int:
         """Makes a new primary epoch, durably; the one before still opens. Answers its number."""
+        made = 0
 
         def edit(document: dict[str, Any]) -> None:
+            nonlocal made
             for entry in document["epochs"]:
                 entry["state"] = "enabled" if entry["state"] == "primary" else entry["state"]
-            document["primary"] += 1
-            document["epochs"].append(self._root.new_epoch(document["primary"]))
+            made = document["primary"] = document["primary"] + 1
+            document["epochs"].append(self._root.new_epoch(made))
 
-        return self._change(edit).primary
+        self._change(edit)
+        return made
 
     def destroy_epoch(self, epoch: int) -> None:
         """Takes an epoch's key out of the ring, durably; one that is destroyed already is fine.
@@ -215,14 +191,69 @@ class KeyRing:
 
         self._change(edit)
 
-    def _change(self, edit: Callable[[dict[str, Any]], None]) -> _State:
+    def set_disabled(self, epoch: int, *, disabled: bool) -> bool:
+        """Stops an epoch's key from being used, or allows it again, durably and everywhere at once.
+
+        The primary epoch can be disabled as well: then nothing of anybody opens or is sealed.
+
+        Returns:
+            Whether anything changed.
+
+        Raises:
+            KeyDestroyed: the epoch was destroyed.
+            Conflict: there never was such an epoch.
+        """
+        changed = False
+
+        def edit(document: dict[str, Any]) -> bool:
+            nonlocal changed
+            entry = _find_epoch(document, epoch)
+            opened = "primary" if epoch == document["primary"] else "enabled"
+            before, entry["state"] = entry["state"], "disabled" if disabled else opened
+            changed = bool(before != entry["state"])
+            return changed
+
+        self._change(edit)
+        return changed
+
+    def renew_root(self, key: bytes, slots: Sequence[Mapping[str, Any]]) -> None:
+        """Wraps everything in the ring under a new root key, durably, with slots that hold it.
+
+        Every slot that is not among them is gone. Other processes refuse the ring from then on,
+        and so does this one: they have to be started again.
+
+        Args:
+            key: the new root key, 32 bytes.
+            slots: made for it.
+        """
+        new = Root(key, self.install)
+
+        def edit(document: dict[str, Any]) -> None:
+            new.take_over(document, self._root)
+            document["root"] = document.get("root", 1) + 1
+            document["slots"] = list(slots)
+
+        self._change(edit, seal=new)
+
+    def change_slots(self, edit: Callable[[list[Any]], None]) -> None:
+        """Changes the list of slots in place, durably, under the lock of all processes."""
+        self._change(lambda document: edit(document["slots"]))
+
+    def _change(self, edit: Callable[[dict[str, Any]], object], seal: Root | None = None) -> None:
+        """Rewrites the ring; an edit that answers ``False`` leaves it as it is.
+
+        The new file is read at the next use: what is durable must not be told as a failure.
+
+        Args:
+            edit: changes the document.
+            seal: the root key that authenticates what is written, when it is a new one.
+        """
         with self._lock, hold(self._disk, self._folder / LOCK_NAME):
             document = json.loads(json.dumps(self._load().document))
-            edit(document)
+            if edit(document) is False:
+                return
             document["generation"] += 1
-            _write_ring(self._disk, self._folder, self._root, document)
-            self._state = self._load()
-            return self._state
+            _write_ring(self._disk, self._folder, seal or self._root, document)
 
     def _fresh(self) -> _State:
         """The state, read again when another process (or thread) has replaced the file."""
@@ -246,17 +277,20 @@ class KeyRing:
         # The identity first: if the file is replaced in between, the next use reads it again.
         identity = self._identity()
         document = read_ring(self._disk, self._folder)
+        if document.get("root", 1) != self._root_number:
+            raise Locked("The root key of the key ring was renewed; start this program again.")
         try:
             state = self._open(document, identity)
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError, Tampered):
-            raise Tampered(_DAMAGED) from None
+            raise Tampered(DAMAGED) from None
         if state.generation < self._newest:
             raise Tampered("The key ring was replaced by an older one.")
         self._newest = state.generation
         return state
 
     def _open(self, document: Mapping[str, Any], identity: tuple[int, int, int]) -> _State:
-        if not hmac.compare_digest(str(document["mac"]), self._root.mac(document)):
+        mac = str(document["mac"]).encode()
+        if not hmac.compare_digest(mac, self._root.mac(document).encode()):
             raise Tampered
         if document["install"] != self.install:
             raise Tampered
@@ -275,27 +309,26 @@ class KeyRing:
         cipher, commitment = self._root.epoch_cipher(epoch, key)
         if not hmac.compare_digest(commitment, str(entry["commitment"])):
             raise Tampered
-        return _Epoch(cipher if entry["state"] in {"primary", "enabled"} else None)
+        return _Epoch(cipher if entry["state"] in _OPENS else None)
 
 
-def create_ring(folder: Path, *, ways_in: Mapping[str, bytes], disk: Disk) -> KeyRing:
-    """Makes a key ring with its first epoch and one slot per way in (kind to secret), durably.
+def create_ring(folder: Path, *, ways_in: Sequence[WayIn], disk: Disk) -> KeyRing:
+    """Makes a key ring with its first epoch and one slot per way in, durably.
 
     Raises:
         Conflict: the folder has a key ring.
+        Locked: a key management service failed.
     """
     install, key = os.urandom(16).hex(), os.urandom(KEY_BYTES)
-    root = _Root(key, install)
+    root = Root(key, install)
     document: dict[str, Any] = {
         "format": FORMAT,
         "install": install,
         "generation": 0,
         "primary": 1,
         "epochs": [root.new_epoch(1)],
-        "secrets": {name: root.wrap(name, os.urandom(KEY_BYTES)) for name in SECRETS},
-        "slots": [
-            make_slot(kind, secret, root=key, install=install) for kind, secret in ways_in.items()
-        ],
+        "secrets": root.new_secrets(),
+        "slots": [make_slot(way, root=key, install=install) for way in ways_in],
     }
     with hold(disk, folder / LOCK_NAME):
         refuse_second_ring(disk, folder)
@@ -307,25 +340,18 @@ def create_ring(folder: Path, *, ways_in: Mapping[str, bytes], disk: Disk) -> Ke
             raise
 
 
-def unlock_ring(folder: Path, *, ways_in: Mapping[str, bytes], disk: Disk) -> KeyRing:
-    """Opens a key ring by whichever of the secrets (by kind of slot) fits first.
+def unlock_ring(folder: Path, *, ways_in: Sequence[WayIn], disk: Disk) -> KeyRing:
+    """Opens a key ring by whichever way in fits first.
 
     Raises:
         NotFound: there is no key ring.
-        Locked: no secret fits.
+        Locked: none fits.
         Tampered: the ring was changed.
     """
     document = read_ring(disk, folder)
-    install, slots = str(document.get("install")), document.get("slots")
-    candidates: list[Slot] = slots if isinstance(slots, list) else []
-    for kind, secret in ways_in.items():
-        for slot in candidates:
-            if not isinstance(slot, dict) or slot.get("kind") != kind:
-                continue
-            if (root := open_slot(slot, secret, install=install)) is not None:
-                return KeyRing(folder, install=install, root=root, disk=disk)
-    tried = " or the ".join(kind.replace("-", " ") for kind in ways_in)
-    raise Locked(f"The vault does not open: the {tried} is wrong.")
+    install = str(document.get("install"))
+    root = find_root(document.get("slots"), ways_in, install=install)
+    return KeyRing(folder, install=install, root=root, disk=disk)
 
 
 def read_ring(disk: Disk, folder: Path) -> Mapping[str, Any]:
@@ -343,9 +369,9 @@ def read_ring(disk: Disk, folder: Path) -> Mapping[str, Any]:
     try:
         document = json.loads(text)
     except ValueError:
-        raise Tampered(_DAMAGED) from None
+        raise Tampered(DAMAGED) from None
     if not isinstance(document, dict) or "format" not in document:
-        raise Tampered(_DAMAGED)
+        raise Tampered(DAMAGED)
     if document["format"] != FORMAT:
         raise Conflict(f"The key ring is of another format than {FORMAT}; use a newer version.")
     return document
@@ -361,7 +387,18 @@ def refuse_second_ring(disk: Disk, folder: Path) -> None:
         raise Conflict("There is a key ring here already.")
 
 
-def _write_ring(disk: Disk, folder: Path, root: _Root, document: dict[str, Any]) -> None:
+def _find_epoch(document: Mapping[str, Any], epoch: int) -> dict[str, Any]:
+    for entry in document["epochs"]:
+        if entry["epoch"] == epoch:
+            found: dict[str, Any] = entry
+            return found
+    if 0 < epoch < document["primary"]:
+        raise KeyDestroyed(f"Epoch {epoch} was destroyed.")
+    raise Conflict(f"There is no epoch {epoch} in this key ring.")
+
+
+def _write_ring(disk: Disk, folder: Path, root: Root, document: dict[str, Any]) -> None:
     document["mac"] = root.mac(document)
     text = json.dumps(document, indent=1).encode()
-    write_durably(disk, folder / RING_NAME, [text])
+    blanks = (document["generation"] - len(text)) % _SIZES
+    write_durably(disk, folder / RING_NAME, [text[:1], b" " * blanks, text[1:]])

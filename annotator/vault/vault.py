@@ -3,16 +3,16 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import chain
 from os import urandom
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from annotator.core.errors import InvalidInput
+from annotator.core.errors import InvalidInput, Tampered
 from annotator.vault.blobs import BlobStore, new_blob_id
 from annotator.vault.cipher import (
     CHUNK,
@@ -40,6 +40,7 @@ from annotator.vault.keys import (
     KeyRing,
 )
 
+_Read = TypeVar("_Read")
 _SIGNERS = {"log": LOG, "export": EXPORT}
 # Opened subject keys are kept this long, and this many, so that a page of one person's pictures
 # unwraps once. A change of the key ring empties the cache at once, in every process.
@@ -55,11 +56,19 @@ class WrappedKey:
         wrapped: 49 bytes: format byte, AES-SIV of the 32-byte key.
         epoch: which key-encryption key wrapped it.
         version: counts the keys that the subject has had, from 1.
+        previous: the key before this one, while the subject's things are being sealed anew: what
+            does not open with this key is tried with that one. Nothing is sealed with it.
     """
 
     wrapped: bytes
     epoch: int
     version: int
+    previous: "WrappedKey | None" = field(default=None, compare=False)
+
+    @property
+    def readable(self) -> "tuple[WrappedKey, ...]":
+        """The keys that open, in the order in which they are tried."""
+        return (self,) if self.previous is None else (self, self.previous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +114,18 @@ class Vault:
 
     # Subjects' keys
 
-    def create_key(self, subject: str) -> WrappedKey:
+    def create_key(self, subject: str, version: int = 1) -> WrappedKey:
         """A new random key for a subject, wrapped under the primary epoch."""
-        epoch, version = self._ring.primary, 1
+        epoch = self._ring.primary
         context = self._key_context(subject, epoch, version)
         sealed = self._ring.epoch_cipher(epoch).seal(urandom(KEY_BYTES), context)
         return WrappedKey(sealed, epoch, version)
 
-    def restore_key(self, wrapped: bytes, epoch: int, version: int) -> WrappedKey:
+    def restore_key(
+        self, wrapped: bytes, epoch: int, version: int, previous: WrappedKey | None = None
+    ) -> WrappedKey:
         """The key as the database's columns say it; checked when it is first used."""
-        return WrappedKey(wrapped, epoch, version)
+        return WrappedKey(wrapped, epoch, version, previous)
 
     def rotate(self, keys: Iterable[tuple[str, WrappedKey]]) -> Iterator[tuple[str, WrappedKey]]:
         """Makes a new primary epoch at once, then wraps each subject's key anew as it is asked.
@@ -178,6 +189,10 @@ class Vault:
         opened = _SubjectKey(both[:KEY_BYTES], Siv(both[KEY_BYTES:]), now)
         with self._lock:
             if generation == self._cached_generation:
+                # What nobody asked for in time goes as well, so that keys do not linger.
+                old = [each for each, at in self._cache.items() if now - at.opened > _CACHE_SECONDS]
+                for each in old:
+                    del self._cache[each]
                 self._cache[name] = opened
                 while len(self._cache) > _CACHE_SIZE:
                     self._cache.popitem(last=False)
@@ -219,10 +234,11 @@ class Vault:
         Raises:
             NotFound: there is no such blob.
         """
-        secret = self._subject_key(subject, key).blobs
         context = self._blob_context(subject, blob, kind, revision)
         with self._blobs.open(blob) as sealed:
-            return open_whole(secret, context, sealed)
+            return self._with_either(
+                subject, key, lambda secret: open_whole(secret, context, sealed)
+            )
 
     def stream_blob(
         self,
@@ -253,9 +269,21 @@ class Vault:
         Raises:
             NotFound: there is no such blob.
         """
-        secret = self._subject_key(subject, key).blobs
         context = self._blob_context(subject, blob, kind, revision)
-        return _start(self._stream(secret, context, blob, start, stop))
+        return self._with_either(
+            subject, key, lambda secret: _start(self._stream(secret, context, blob, start, stop))
+        )
+
+    def _with_either(self, subject: str, key: WrappedKey, read: Callable[[bytes], _Read]) -> _Read:
+        """Reads with the newer of a person's keys, or with the one that it replaces."""
+        keys = list(key.readable)
+        while True:
+            secret = self._subject_key(subject, keys.pop(0)).blobs
+            try:
+                return read(secret)
+            except Tampered:  # the header commits to one key: nothing came out under this one
+                if not keys:
+                    raise
 
     def _stream(
         self, secret: bytes, context: bytes, blob: str, start: int, stop: int | None
@@ -266,6 +294,40 @@ class Vault:
             else:
                 stop = sealed.size if stop is None else stop
                 yield from open_range(secret, context, sealed, start=start, stop=stop)
+
+    def opens_blob(
+        self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int = 1
+    ) -> bool:
+        """Tells whether this very key sealed a blob, whatever stands behind its beginning.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        alone = WrappedKey(key.wrapped, key.epoch, key.version)
+        try:
+            self.stream_blob(subject=subject, key=alone, blob=blob, kind=kind, revision=revision)
+        except Tampered:
+            return False
+        return True
+
+    def reseal_blob(
+        self, *, subject: str, key: WrappedKey, blob: str, kind: str, revision: int = 1
+    ) -> str:
+        """Stores a blob again under the newer of a subject's two keys; the old one stays.
+
+        In bounded memory, and no plain text leaves the vault. When it raises, nothing was stored.
+
+        Returns:
+            The new blob's id.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        pieces = self.stream_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
+        secret, new = self._subject_key(subject, key).blobs, new_blob_id()
+        context = self._blob_context(subject, new, kind, revision)
+        self._blobs.write(new, seal_stream(secret, context, pieces))
+        return new
 
     def _blob_context(self, subject: str, blob: str, kind: str, revision: int) -> bytes:
         return bind(self.install, subject, blob, kind, revision)
@@ -351,7 +413,13 @@ class Vault:
     ) -> str:
         """The text of a cell."""
         context = bind(self.install, subject, table, column, row)
-        return self._subject_key(subject, key).fields.open(sealed, context).decode()
+        newest, *older = key.readable
+        try:
+            return self._subject_key(subject, newest).fields.open(sealed, context).decode()
+        except Tampered:
+            if not older:
+                raise
+        return self._subject_key(subject, older[0]).fields.open(sealed, context).decode()
 
     def seal_bytes(self, *, purpose: str, data: bytes) -> bytes:
         """Seals bytes of the installation that belong to no subject; rotations leave them alone."""

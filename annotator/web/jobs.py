@@ -26,6 +26,7 @@ KIND_WORDS = {
     "renew_epoch": "Renew the keys",
     "sweep_blobs": "Remove orphans",
     "expire": "Close what ended",
+    "rekey_subject": "Give a person a new key",
 }
 
 

@@ -50,6 +50,26 @@ def test_down_leaves_nothing(engine: Engine) -> None:
     assert left == set()
 
 
+def add_person(engine: Engine) -> None:
+    """A dataset with one person, as the first version wrote them."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO datasets (name, description, votes_per_face, blind_share, "
+                "prelabel_threshold, approve_alone, seed, created_at) "
+                "VALUES ('Pilot', '', 3, 0.1, 0.5, true, 1, '2026-01-01 00:00:00')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO subjects (uid, dataset_id, code, wrapped_key, key_epoch, "
+                "key_version, created_at) "
+                "VALUES ('u', 1, 'P-1', :key, 3, 1, '2026-01-01 00:00:00')"
+            ),
+            {"key": b"k"},
+        )
+
+
 OLD = (
     (
         "INSERT INTO datasets (id, name, description, votes_per_face, blind_share,"
@@ -93,6 +113,23 @@ def test_consents_of_before_count_as_they_did(engine: Engine) -> None:
         assert (event.party, event.statement, event.notice.version) == ("subject", None, 1)
         assert session.query(Dataset).one().grace_days == 30
         assert session.query(ExportItem).one().consent_event_id == event.id
+
+
+def test_people_of_before_have_one_key_and_the_way_back_keeps_them(engine: Engine) -> None:
+    migrate.upgrade(engine, "0001")
+    add_person(engine)
+    migrate.upgrade(engine, "0002")
+    columns = "wrapped_key, key_epoch, key_version"
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(f"SELECT {columns}, next_wrapped_key, next_key_epoch FROM subjects")
+        ).one()
+        assert (bytes(found[0]), *found[1:]) == (b"k", 3, 1, None, None)
+    migrate.downgrade(engine, "0001")
+    with engine.connect() as connection:
+        found = connection.execute(text(f"SELECT {columns} FROM subjects")).one()
+        assert (bytes(found[0]), *found[1:]) == (b"k", 3, 1)
+    assert "retired_blobs" not in inspect(engine).get_table_names()
 
 
 def test_a_newer_database_is_refused(engine: Engine) -> None:

@@ -1,16 +1,27 @@
 """Files of every format that was ever written still open, byte for byte."""
 
 import json
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from annotator.core.errors import KeyDestroyed, Tampered
-from annotator.vault import WrappedKey, open_vault, verify_signature
+from annotator.core.errors import KeyDestroyed, Locked, Tampered
+from annotator.vault import (
+    Keyholder,
+    WrappedKey,
+    collect_ways,
+    make_way,
+    open_vault,
+    report_ring,
+    verify_signature,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
+PROGRAM = GOLDEN.parent / "kms_program.py"
 FORMATS = sorted(path.name for path in GOLDEN.glob("format-*"))
 
 
@@ -103,3 +114,67 @@ def test_golden_blobs_say_no_when_changed(golden: tuple[Path, dict[str, Any]]) -
             vault.open_blob(
                 subject="anna", key=keys_of(told)[2], blob=blob, kind="crop", revision=3
             )
+
+
+# A ring with a slot of every kind
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path / "ring"
+    shutil.copytree(GOLDEN / "slots-1", folder)
+    (folder / "key-file").chmod(0o600)
+    return folder, json.loads((folder / "golden.json").read_text())
+
+
+@pytest.mark.parametrize("way", ["passphrase", "recovery_code", "key_file", "kms"])
+def test_every_kind_of_slot_still_opens(ring: tuple[Path, dict[str, Any]], way: str) -> None:
+    folder, told = ring
+    secrets = told | {
+        "key_file": folder / "key-file",
+        "kms": shlex.join([sys.executable, str(PROGRAM), str(folder / "service-key")]),
+    }
+    vault = open_vault(folder, **{way: secrets[way]})
+    assert (vault.install, vault.epochs) == (told["install"], (1, 2))
+    assert vault.public_key("log").hex() == told["public_key"]
+    first, second = keys_of(told)
+    assert vault.rewrap("anna", second) == second
+    with pytest.raises(Locked):
+        vault.rewrap("anna", first)
+    Keyholder(folder, ways=collect_ways(**{way: secrets[way]})).set_disabled(1, disabled=False)
+    assert vault.rewrap("anna", first) == second
+
+
+def test_what_a_ring_tells_is_still_read(ring: tuple[Path, dict[str, Any]]) -> None:
+    report = report_ring(ring[0])
+    assert (report.root, report.primary, report.generation) == (2, 2, 4)
+    assert [slot.kind for slot in report.slots] == [
+        "key-file",
+        "kms",
+        "recovery-code",
+        "passphrase",
+    ]
+    assert report.slots[3].label == "Bea Ärmel"
+    assert [(epoch.epoch, epoch.state) for epoch in report.epochs] == [
+        (1, "disabled"),
+        (2, "primary"),
+    ]
+
+
+def test_the_first_rings_are_changed_as_later_ones_are(
+    golden: tuple[Path, dict[str, Any]],
+) -> None:
+    """They say neither when their slots and epochs were made nor which root key they have."""
+    folder, told = golden
+    report = report_ring(folder)
+    assert (report.root, {slot.label for slot in report.slots}) == (1, {""})
+    assert {slot.created for slot in report.slots} == {""}
+    holder = Keyholder(folder, ways=collect_ways(key_file=folder / "key-file"))
+    way, code = make_way()
+    holder.add_slot(holder.seal_slot(way, label="new"))
+    holder.remove_slot(report.slots[0].id)
+    third = keys_of(told)[2]
+    assert open_vault(folder, recovery_code=code).rewrap("anna", third) == third
+    new = holder.renew_root()
+    assert open_vault(folder, recovery_code=new).rewrap("anna", third) == third
+    assert report_ring(folder).root == 2

@@ -462,6 +462,17 @@ def test_the_cache_forgets(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(opened) == 1
 
 
+def test_keys_that_nobody_asks_for_are_dropped_with_the_next_one(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("anna", "bert"):
+        vault.seal_field(subject=name, key=vault.create_key(name), **CELL, text="x")
+    assert len(vault._cache) == 2
+    monkeypatch.setattr("annotator.vault.vault._CACHE_SECONDS", 0.0)
+    vault.seal_field(subject="cleo", key=vault.create_key("cleo"), **CELL, text="x")
+    assert [name for name, _ in vault._cache] == ["cleo"]
+
+
 def test_blobs_may_lie_elsewhere(tmp_path: Path) -> None:
     vault, _ = create_vault(tmp_path / "a", blobs=tmp_path / "b", key_file=tmp_path / "k")
     blob = store(vault, vault.create_key("anna"))

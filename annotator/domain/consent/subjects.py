@@ -93,7 +93,17 @@ def get_subject(session: Session, *, subject_id: int) -> Subject:
 
 
 def key_of(vault: Vault, subject: Subject) -> SubjectKey:
-    """The subject's wrapped key, ready for the vault.
+    """The subject's wrapped key, ready for the vault; with the one before while both are in use.
+
+    Raises:
+        KeyDestroyed: they withdrew.
+    """
+    key = present_key_of(vault, subject)
+    return next_key_of(vault, subject, previous=key) or key
+
+
+def present_key_of(vault: Vault, subject: Subject) -> SubjectKey:
+    """The key in force alone, although another one may be replacing it.
 
     Raises:
         KeyDestroyed: they withdrew.
@@ -101,6 +111,40 @@ def key_of(vault: Vault, subject: Subject) -> SubjectKey:
     if subject.wrapped_key is None or subject.key_epoch is None or subject.key_version is None:
         raise KeyDestroyed("This person withdrew; their key no longer exists.")
     return vault.restore_key(subject.wrapped_key, subject.key_epoch, subject.key_version)
+
+
+def next_key_of(
+    vault: Vault, subject: Subject, *, previous: SubjectKey | None = None
+) -> SubjectKey | None:
+    """The key that is replacing the subject's; ``None`` when none is."""
+    wrapped, epoch = subject.next_wrapped_key, subject.next_key_epoch
+    version = subject.next_key_version
+    if wrapped is None or epoch is None or version is None:
+        return None
+    return vault.restore_key(wrapped, epoch, version, previous)
+
+
+def hold_key(session: Session, *, vault: Vault, subject: Subject) -> SubjectKey:
+    """The key to seal with, as it is now; nobody replaces or destroys it before this commits.
+
+    Raises:
+        KeyDestroyed: they withdrew.
+    """
+    # In this order everywhere: see ``create_subject``.
+    session.execute(select(Installation.id).with_for_update(read=True))
+    session.refresh(subject, with_for_update={"read": True})
+    return key_of(vault, subject)
+
+
+def hold_if_sealing(session: Session, *, subject: Subject, key: SubjectKey) -> bool:
+    """Tells whether what was sealed with a key a moment ago can be written down.
+
+    If so, that stays so until this commits. If not, the person has another key or none by now, and
+    what was sealed opens for nobody: it has to be made again.
+    """
+    session.execute(select(Installation.id).with_for_update(read=True))
+    session.refresh(subject, with_for_update={"read": True})
+    return key.version in {subject.key_version, subject.next_key_version}
 
 
 def open_contact(session: Session, *, vault: Vault, subject: Subject, by: int) -> tuple[str, str]:

@@ -32,6 +32,7 @@ from annotator.models import (
     Job,
     Lease,
     Prediction,
+    RetiredBlob,
     Review,
     Skip,
     Subject,
@@ -211,6 +212,9 @@ def _delete_faces(session: Session, subject: Subject) -> list[str]:
         select(Image.original_blob, Image.redacted_blob).where(Image.subject_id == subject.id)
     ).all()
     crops = session.scalars(select(Face.crop_blob).where(Face.subject_id == subject.id)).all()
+    retired = select(RetiredBlob.blob).where(RetiredBlob.subject_id == subject.id)
+    replaced = session.scalars(retired).all()
+    session.execute(delete(RetiredBlob).where(RetiredBlob.subject_id == subject.id))
     _delete_guesses(session, subject)
     for table in (Annotation, Lease, Skip, Review):
         session.execute(delete(table).where(table.task_id.in_(_tasks(subject))))
@@ -221,7 +225,7 @@ def _delete_faces(session: Session, subject: Subject) -> list[str]:
     session.execute(delete(Face).where(Face.subject_id == subject.id))
     session.execute(delete(Image).where(Image.subject_id == subject.id))
     session.expire_all()
-    return [blob for pair in images for blob in pair if blob is not None] + list(crops)
+    return [blob for pair in images for blob in pair if blob is not None] + [*crops, *replaced]
 
 
 def _delete_guesses(session: Session, subject: Subject) -> None:

@@ -14,7 +14,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
-from annotator.core.errors import AnnotatorError, Conflict, KeyDestroyed, NotFound, SyncFailed
+from annotator.core.errors import (
+    AnnotatorError,
+    Conflict,
+    KeyDestroyed,
+    NotFound,
+    SyncFailed,
+    Tampered,
+)
 from annotator.domain import audit, consent, jobs
 from annotator.domain.exports.archive import Listing, zip_stream
 from annotator.domain.exports.card import write_card, write_croissant
@@ -29,12 +36,16 @@ from annotator.domain.exports.contents import (
 from annotator.domain.exports.delivery import ARCHIVE
 from annotator.domain.exports.requests import get_export
 from annotator.domain.exports.selection import PURPOSES_OF, Candidate, select_faces
-from annotator.domain.ports import SubjectKey, Tools, Vault
+from annotator.domain.ports import SubjectKey, Vault
 from annotator.domain.verification import KEY, MANIFEST, SIGNATURE, to_pem
-from annotator.models import Dataset, Export, ExportItem, Subject
+from annotator.models import Dataset, Export, ExportItem, Face, Subject
 
 ATTEMPTS = 5  # people may withdraw while it is being built; then it is built again without them
 CHANGED = "People withdrew again and again while this was being built; try again later."
+
+
+class _Withdrawn(Exception):
+    """Somebody in the plan withdrew while it was being carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +102,9 @@ def build_export(
                 plan = _plan(session, export, work.tools.vault, min_votes)
             try:
                 built = _build(work, plan)
+            except _Withdrawn:
+                continue
             except (KeyDestroyed, NotFound) as error:
-                # Somebody withdrew: their pictures are gone, everybody else's keys wrapped anew.
                 failure = error
                 continue
             with work.transaction() as session:
@@ -183,7 +195,7 @@ def _digest(data: bytes) -> str:
 def _entries(work: jobs.Work, plan: _Plan, listing: Listing) -> Iterator[tuple[str, bytes]]:
     """Every file but manifest and signature."""
     for number, file in enumerate(plan.files, start=1):
-        yield file.path, _open_crop(work.tools, plan, file.face)
+        yield file.path, _open_crop(work, plan, file.face)
         work.report(number, len(plan.files))
     yield "labels.csv", write_table([(f.path, f.face, f.pseudonym) for f in plan.files])
     table = listing.files["labels.csv"]["sha256"]
@@ -200,10 +212,20 @@ def _as_json(document: dict[str, Any]) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _open_crop(tools: Tools, plan: _Plan, face: Candidate) -> bytes:
-    return tools.vault.open_blob(
-        subject=face.subject_uid, key=plan.keys[face.subject_id], blob=face.blob, kind="crop"
-    )
+def _open_crop(work: jobs.Work, plan: _Plan, face: Candidate) -> bytes:
+    vault = work.tools.vault
+    try:
+        return vault.open_blob(
+            subject=face.subject_uid, key=plan.keys[face.subject_id], blob=face.blob, kind="crop"
+        )
+    except (KeyDestroyed, NotFound, Tampered) as error:
+        with work.transaction() as session:
+            row = session.get(Face, face.face_id)
+            if row is None:
+                raise _Withdrawn from error
+            blob, key = row.crop_blob, consent.key_of(vault, row.subject)
+    # Keys were renewed since the plan was made, for everybody or for this person.
+    return vault.open_blob(subject=face.subject_uid, key=key, blob=blob, kind="crop")
 
 
 def _keep(session: Session, export_id: int, plan: _Plan, built: _Built) -> bool:

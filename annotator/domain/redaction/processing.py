@@ -1,14 +1,11 @@
 """The jobs that turn received pictures into redacted ones."""
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from annotator.core.errors import AnnotatorError, KeyDestroyed
+from annotator.core.errors import AnnotatorError, Conflict, KeyDestroyed, NotFound
 from annotator.domain import consent, jobs
 from annotator.domain.ports import Box, Detection, Pixels, SubjectKey, Tools, Vault
 from annotator.domain.redaction.rendition import (
@@ -24,9 +21,10 @@ from annotator.models import Dataset, Image
 
 CHUNK = {True: 64, False: 1}  # pictures per transaction: cropped ones are small
 CERTAIN = 1.0  # the score of a face that a person drew, or that fills a cropped picture
-ATTEMPTS = 5  # keys may be wrapped anew while a picture is being looked at
-_Seen = TypeVar("_Seen", bound=Rendition | Undecided | str)
 OUR_FAULT = 500  # errors from this status on are not the picture's
+# A person's key may be renewed while their picture is being looked at; then it is looked at again.
+ATTEMPTS = 5
+RENEWED = "Keys were renewed again and again while this was being done; try again later."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +52,8 @@ def process_images(work: jobs.Work, *, images: list[int]) -> dict[str, int]:
     while position < len(images):
         with work.transaction() as session:
             cropped = session.scalar(select(Image.cropped).where(Image.id == images[position]))
-            chunk = images[position : position + CHUNK[bool(cropped)]]
-            taken = [_take(session, work.tools.vault, image_id, "received") for image_id in chunk]
-        looked = [_look(work, item, "received", _examine) for item in taken if item is not None]
-        with work.transaction() as session:
-            for item, result in filter(None, looked):
-                _write(session, item, result, "received", "worker")
+        chunk = images[position : position + CHUNK[bool(cropped)]]
+        _process(work, chunk)
         position += len(chunk)
         work.report(position, len(images))
     with work.transaction() as session:
@@ -68,6 +62,24 @@ def process_images(work: jobs.Work, *, images: list[int]) -> dict[str, int]:
         if dataset_id is not None and "ready" in rows:
             _announce(session, dataset_id)
     return {state: rows.count(state) for state in sorted(set(rows))}
+
+
+def _process(work: jobs.Work, chunk: list[int]) -> None:
+    for attempt in range(1, ATTEMPTS + 1):
+        with work.transaction() as session:
+            taken = [_take(session, work.tools.vault, image_id, "received") for image_id in chunk]
+        looked = [
+            (item, _look(work.tools, item, last=attempt == ATTEMPTS)) for item in taken if item
+        ]
+        with work.transaction() as session:
+            chunk = [
+                item.image_id
+                for item, result in looked
+                if not _write(session, item, result, "received", "worker")
+            ]
+        if not chunk:
+            return
+    raise Conflict(RENEWED)
 
 
 def redact_image(
@@ -82,35 +94,43 @@ def redact_image(
 
     Idempotent: a picture that has left the state ``approved`` is passed over.
     """
-    with work.transaction() as session:
-        taken = _take(session, work.tools.vault, image_id, "approved")
-    if taken is None:
+    for attempt in range(1, ATTEMPTS + 1):
+        with work.transaction() as session:
+            taken = _take(session, work.tools.vault, image_id, "approved")
+        if taken is None:
+            return
+        try:
+            rendition = _decide(work.tools, taken, keep, box)
+        except (KeyDestroyed, NotFound):
+            if attempt == ATTEMPTS:
+                raise
+            continue
+        with work.transaction() as session:
+            if not _write(session, taken, rendition, "approved", f"user-{by}"):
+                continue
+            dataset_id = session.scalar(select(Image.dataset_id).where(Image.id == image_id))
+            if dataset_id is not None:
+                _announce(session, dataset_id)
         return
+    raise Conflict(RENEWED)
+
+
+def _decide(tools: Tools, taken: _Taken, keep: int | None, box: list[float] | None) -> Rendition:
     faces = list(taken.detections)
     if box is not None:
         x, y, width, height = box
         drawn = Detection((x, y, width, height), (), CERTAIN)
         faces = [*without_double(faces, drawn), drawn]
         keep = len(faces) - 1
-
-    def draw(tools: Tools, taken: _Taken) -> Rendition:
-        return render(
-            tools,
-            subject=taken.subject,
-            key=taken.key,
-            pixels=_open_sanitised(tools, taken),
-            faces=faces,
-            keep=keep or 0,
-        )
-
-    drawn_up = _look(work, taken, "approved", draw)
-    if drawn_up is None:
-        return
-    with work.transaction() as session:
-        _write(session, *drawn_up, "approved", f"user-{by}")
-        dataset_id = session.scalar(select(Image.dataset_id).where(Image.id == image_id))
-        if dataset_id is not None:
-            _announce(session, dataset_id)
+    pixels = _open_sanitised(tools, taken)
+    return render(
+        tools,
+        subject=taken.subject,
+        key=taken.key,
+        pixels=pixels,
+        faces=faces,
+        keep=keep or 0,
+    )
 
 
 def _announce(session: Session, dataset_id: int) -> None:
@@ -140,30 +160,13 @@ def _take(session: Session, vault: Vault, image_id: int, state: str) -> _Taken |
     )
 
 
-def _look(
-    work: jobs.Work, taken: _Taken, state: str, look: Callable[[Tools, _Taken], _Seen]
-) -> tuple[_Taken, _Seen] | None:
-    """Does something with pixels; again when all keys were wrapped anew meanwhile.
+def _look(tools: Tools, taken: _Taken, *, last: bool) -> Rendition | Undecided | str | None:
+    """Everything with pixels in it.
 
     Returns:
-        Nothing when the person withdrew meanwhile.
-
-    Raises:
-        KeyDestroyed: again and again.
+        A sentence when the picture cannot be used; nothing when its key or its blob were replaced
+        since it was taken, which is not the picture's fault.
     """
-    for _ in range(ATTEMPTS - 1):
-        with suppress(KeyDestroyed):
-            return taken, look(work.tools, taken)
-        with work.transaction() as session:
-            again = _take(session, work.tools.vault, taken.image_id, state)
-        if again is None:
-            return None
-        taken = again
-    return taken, look(work.tools, taken)
-
-
-def _examine(tools: Tools, taken: _Taken) -> Rendition | Undecided | str:
-    """Everything with pixels in it; returns a sentence when the picture cannot be used."""
     try:
         data = tools.vault.open_blob(
             subject=taken.subject, key=taken.key, blob=taken.blob, kind="original"
@@ -179,8 +182,10 @@ def _examine(tools: Tools, taken: _Taken) -> Rendition | Undecided | str:
             approve_alone=taken.approve_alone,
         )
     except KeyDestroyed:
-        raise
+        return None
     except AnnotatorError as error:
+        if isinstance(error, NotFound) and not last:
+            return None
         if error.status >= OUR_FAULT:
             raise
         return error.message
@@ -214,12 +219,21 @@ def _keep_whole(tools: Tools, taken: _Taken, pixels: Pixels) -> Rendition:
 def _write(
     session: Session,
     taken: _Taken,
-    result: Rendition | Undecided | str,
+    result: Rendition | Undecided | str | None,
     state: str,
     actor: str,
-) -> None:
-    # Only one worker may move the picture on; whoever comes second finds it moved and leaves its
-    # blobs to the sweeper.
+) -> bool:
+    """Writes down what became of a picture; tells whether that is so, or has to be done again."""
+    if result is None:
+        return False
+    image = session.get(Image, taken.image_id)
+    if image is None:  # withdrawn meanwhile
+        _discard(session, result)
+        return True
+    if not consent.hold_if_sealing(session, subject=image.subject, key=taken.key):
+        _discard(session, result)
+        return False
+    # Only one worker may move the picture on; whoever comes second finds it moved.
     moved = session.execute(
         update(Image)
         .where(Image.id == taken.image_id, Image.state == state)
@@ -228,7 +242,8 @@ def _write(
     ).scalar_one_or_none()
     image = session.get(Image, taken.image_id, populate_existing=True)
     if moved is None or image is None:
-        return
+        _discard(session, result)
+        return True
     if isinstance(result, str):
         image.state, image.error = "failed", result
         drop_original(session, image=image)
@@ -236,3 +251,15 @@ def _write(
         await_review(session, image=image, found=result)
     else:
         accept(session, image=image, rendition=result, actor=actor)
+    return True
+
+
+def _discard(session: Session, result: Rendition | Undecided | str) -> None:
+    """Has blobs deleted that no row will name."""
+    if isinstance(result, Undecided):
+        blobs = [result.blob]
+    elif isinstance(result, Rendition):
+        blobs = [blob for blob in (result.redacted_blob, result.crop_blob) if blob is not None]
+    else:
+        blobs = []
+    session.info.setdefault("dead_blobs", []).extend(blobs)
