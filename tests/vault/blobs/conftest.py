@@ -32,10 +32,7 @@ def wire(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire
     """The way to the server, which can be broken."""
     wire = Wire(server.place)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", wire.url)
-    for limit in ("READ_SECONDS", "ATTEMPTS"):
-        monkeypatch.setattr(f"annotator.vault.blobs.objects.{limit}", 1)
-    # Of a server that does not say that it wants the bytes, the client does not see the silence.
-    monkeypatch.setattr("annotator.vault.blobs.objects.CALL_SECONDS", 3)
+    monkeypatch.setattr("annotator.vault.blobs.objects.ATTEMPTS", 1)
     yield wire
     wire.close()
 

@@ -152,7 +152,12 @@ def test_a_server_that_is_gone_is_said_soon(wire: Wire, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["write", "open"])
-def test_a_silent_server_is_given_up(wire: Wire, name: str) -> None:
+def test_a_silent_server_is_given_up(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("annotator.vault.blobs.objects.READ_SECONDS", 1)
+    # Of a server that does not say that it wants the bytes, the client does not see the silence.
+    monkeypatch.setattr("annotator.vault.blobs.objects.CALL_SECONDS", 3)
     wire.silent = True
     began = time.monotonic()
     with pytest.raises(StorageFailed, match="did not answer"):
