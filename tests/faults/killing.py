@@ -15,6 +15,7 @@ before the row is committed, ``sweep`` lets sweeps ignore uploads that are being
 
 import argparse
 import contextlib
+import ctypes
 import hashlib
 import http.client
 import json
@@ -53,6 +54,7 @@ SWEEPS = {"sweep": 0.4}  # share of places that a sweep takes; 0.1 unless more h
 SHORT, LONG = 0.08, 0.35  # seconds that a process lives at most: half of them short
 SIZES = (200, 9_000, 40_000, 300_000)  # bytes behind a picture's end
 BOUNDARY = "killing"
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 NEW_DATASET = 300  # kills; a picture that waits makes every next one a little slower
 
 
@@ -163,6 +165,8 @@ def fork(act: Callable[[], None]) -> int:
     if child == 0:
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if sys.platform == "linux":  # it must not outlive us, however we end
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             act()
         finally:
             os._exit(1)
