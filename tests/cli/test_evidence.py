@@ -133,7 +133,15 @@ def test_a_receipt_is_written_and_checked_without_the_app(
         out.read_text()
     )
     assert verify(installation)["first_bad"] is None
-    installation.run("subject", "withdraw", person, "--yes")
+    erased = tmp_path / "erased.json"
+    installation.run("subject", "withdraw", person, "--yes", "--receipt", erased)
+    checked = subprocess.run(
+        [sys.executable, "-I", "-S", program, erased, key],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, "Your key was destroyed." in checked.stdout) == (0, True)
     gone = installation.run("subject", "receipt", person, ok=False)
     assert (gone.returncode, "nothing in the log" in gone.stderr) == (1, True)
     assert verify(installation)["first_bad"] is None
