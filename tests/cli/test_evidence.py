@@ -90,6 +90,15 @@ def test_a_witness_is_a_process_of_its_own(
     assert (found["first_bad"], found["witness"]) == (None, "The witness could not be reached.")
 
 
+def test_a_worker_signs_the_log_by_itself(installation: Installation, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    installation.environ["ANNOTATOR_WITNESS"] = f"file:{mirror}"
+    installation.environ["ANNOTATOR_CHECKPOINT_SECONDS"] = "1"
+    with installation.process("worker"):
+        wait_for(lambda: mirror.exists() and mirror.read_text().endswith("\n\n"))
+    assert notes.read_checkpoint(mirror.read_text()[:-1]).size > 0
+
+
 def _is_up(url: str) -> bool:
     try:
         urllib.request.urlopen(f"{url}/checkpoint", timeout=5)
