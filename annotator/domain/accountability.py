@@ -167,7 +167,7 @@ def _describe_model(model: ModelVersion) -> dict[str, Any]:
         "withdrawn": model.withdrawn_at is not None,
         "figures": {
             name: value
-            for name, value in model.figures.items()
+            for name, value in (model.figures.get("candidate") or {}).items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         },
     }

@@ -101,14 +101,26 @@ def test_pixels_are_opened_in_few_rooms_and_each_asks_the_gate() -> None:
         "domain/redaction/processing.py",
         "domain/prediction.py",
         "domain/exports/building.py",
+        "domain/consent/statements.py",
         "domain/upkeep/scrubbing.py",
     }
-    # Exports ask through their selection; a scrub opens to check, and keeps and shows nothing.
-    for room in rooms - {"domain/exports/building.py", "domain/upkeep/scrubbing.py"}:
+    # Exports ask through their selection; a signed paper is evidence and no picture for a purpose;
+    # a scrub opens to check, and keeps and shows nothing.
+    asking = rooms - {
+        "domain/exports/building.py",
+        "domain/consent/statements.py",
+        "domain/upkeep/scrubbing.py",
+    }
+    for room in asking:
         text = (ROOT / "annotator" / room).read_text()
         assert re.search(r"consent\.(require|allowed|allowing)\(", text), room
     selection = (ROOT / "annotator/domain/exports/selection.py").read_text()
     assert "consent.allow" in selection
+    papers = (ROOT / "annotator/domain/consent/statements.py").read_text()
+    opened = re.findall(r"\.open_blob\(([^)]*)\)", papers)
+    assert len(opened) == 1
+    assert "kind=KIND" in opened[0]
+    assert 'KIND = "evidence"' in papers
 
 
 def test_no_entry_of_the_log_is_given_the_number_of_a_person_or_a_picture() -> None:

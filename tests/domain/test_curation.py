@@ -8,7 +8,16 @@ from sqlalchemy.orm import Session
 
 from annotator.core.errors import Conflict, InvalidInput, NotFound
 from annotator.domain import accounts, consent, curation, labelling
-from annotator.models import ClusterMember, ClusterRun, Dataset, Job, Subject, Task, User
+from annotator.models import (
+    ClusterMember,
+    ClusterRun,
+    Dataset,
+    Installation,
+    Job,
+    Subject,
+    Task,
+    User,
+)
 from tests.factories import (
     make_dataset,
     make_face,
@@ -181,3 +190,16 @@ def test_balance_counts_majorities(session: Session, vault: FakeVault, dataset: 
         make_face(session, vault, subject, votes)
     assert dict(curation.count_labels(session, dataset=dataset))["fear"] == 2
     assert sum(count for _, count in curation.count_labels(session, dataset=dataset)) == 2
+
+
+@pytest.mark.parametrize("context", ["workplace", "education"])
+def test_where_inference_is_forbidden_nobody_is_grouped(
+    session: Session, work: FakeWork, context: str
+) -> None:
+    dataset = make_dataset(session)
+    session.add(Installation(install="test", context=context))
+    session.commit()
+    with pytest.raises(Conflict, match=r"Article 5\(1\)\(f\)"):
+        curation.start_clustering(session, dataset=dataset, by=None)
+    with pytest.raises(Conflict, match=r"Article 5\(1\)\(f\)"):
+        curation.cluster_faces(work, dataset_id=dataset.id)
