@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import secrets
 from pathlib import Path
+from typing import Any
 
 import click
 from sqlalchemy.orm import Session
@@ -116,14 +117,22 @@ def subject() -> None:
 @subject.command()
 @click.argument("subject")
 @click.option("--yes", is_flag=True, help="Do not ask again.")
+@click.option(
+    "--receipt",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Where their receipt of the erasure goes; it can be made only now.",
+)
 @json_option
-def withdraw(subject: str, yes: bool, as_json: bool) -> None:
+def withdraw(subject: str, yes: bool, receipt: Path | None, as_json: bool) -> None:
     """Withdraws everything for SUBJECT (`DATASET/CODE` or a number): their key is destroyed."""
     tools = open_tools()
     if not yes:
         click.confirm(f"Destroy the key of {subject}? Nobody can undo this.", abort=True, err=True)
     with tools.transaction() as session:
         person = _find_subject(session, subject)
+        opened = None
+        if receipt is not None:
+            opened = receipts.open_salt(session, vault=tools.vault, subject=person)
         done = erasure.withdraw_subject(session, subject=person, by=None)
         told = done.consequences
         summary = {
@@ -136,6 +145,11 @@ def withdraw(subject: str, yes: bool, as_json: bool) -> None:
         job_id = done.job.id if done.job else None
     if job_id is not None:
         finish_job(tools, job_id, "Renewing keys")
+    if receipt is not None and opened is not None:
+        with tools.transaction() as session:
+            _write(
+                receipts.make_erasure_receipt(session, vault=tools.vault, opened=opened), receipt
+            )
     recipients = f" Tell: {', '.join(told.recipients)}." if told.recipients else ""
     answer(
         summary,
@@ -155,11 +169,14 @@ def receipt(subject: str, out: Path | None) -> None:
     with tools.transaction() as session:
         person = _find_subject(session, subject)
         made = receipts.make_receipt(session, vault=tools.vault, subject=person)
-    text = json.dumps(made, indent=1, ensure_ascii=False)
     if out is None:
-        click.echo(text)
-        return
-    out.write_text(f"{text}\n", encoding="utf-8")
+        click.echo(json.dumps(made, indent=1, ensure_ascii=False))
+    else:
+        _write(made, out)
+
+
+def _write(made: dict[str, Any], out: Path) -> None:
+    out.write_text(f"{json.dumps(made, indent=1, ensure_ascii=False)}\n", encoding="utf-8")
     tell(f"The receipt is in {out}. Check it with: python3 verify_receipt.py {out} KEY")
 
 

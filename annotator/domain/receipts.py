@@ -18,6 +18,7 @@ from annotator.core.errors import NotFound
 from annotator.domain import audit
 from annotator.domain.ports import Vault
 from annotator.models import AuditEntry, Subject
+from annotator.vault.merkle import Source
 
 FORMAT = 1
 SIGNED = b"annotator-receipt/1\n"  # before what is signed; no checkpoint begins so
@@ -50,7 +51,9 @@ def make_receipt(session: Session, *, vault: Vault, subject: Subject) -> dict[st
     salt = audit.open_salt(session, vault=vault, subject=subject)
     if salt is None:
         raise NotFound("There is nothing in the log that could be proven about this person.")
-    return _sign(vault, _write(session, vault, kind=CONSENT, salt=salt))
+    receipt = _write(session, vault, kind=CONSENT, salt=salt)
+    receipt["record"] = describe_record(session, vault=vault, subject=subject)
+    return _sign(vault, receipt)
 
 
 def open_salt(session: Session, *, vault: Vault, subject: Subject) -> OpenedSalt:
@@ -94,8 +97,33 @@ def make_erasure_receipt(session: Session, *, vault: Vault, opened: OpenedSalt) 
     return _sign(vault, receipt)
 
 
+def describe_record(session: Session, *, vault: Vault, subject: Subject) -> dict[str, Any]:
+    """What a person agreed to, event by event, with the digest of what they were told."""
+    del session, vault  # a fuller record may need them
+    return {
+        "events": [
+            {
+                "at": event.at.isoformat(),
+                "kind": event.kind,
+                "purpose": event.purpose,
+                "expression": event.expression,
+                "expires_at": event.expires_at.isoformat() if event.expires_at else None,
+                "notice": None
+                if event.notice is None
+                else {
+                    "version": event.notice.version,
+                    "locale": event.notice.locale,
+                    "sha256": event.notice.digest,
+                },
+            }
+            for event in subject.events
+        ]
+    }
+
+
 def _write(session: Session, vault: Vault, *, kind: str, salt: bytes) -> dict[str, Any]:
     checkpoint = audit.sign_checkpoint(session, vault=vault)
+    source = audit.source_of(session)
     told = [
         (number, entry)
         for number, entry in audit.find_about(session, salt=salt)
@@ -111,7 +139,8 @@ def _write(session: Session, vault: Vault, *, kind: str, salt: bytes) -> dict[st
         "checkpoint": checkpoint.note,
         "salt": salt.hex(),
         "entries": [
-            {"number": number, **_prove(session, entry, checkpoint.size)} for number, entry in told
+            {"number": number, **_prove(session, entry, checkpoint.size, source)}
+            for number, entry in told
         ],
     }
 
@@ -122,9 +151,11 @@ def _sign(vault: Vault, receipt: dict[str, Any]) -> dict[str, Any]:
     return receipt | {"signature": _text(vault.sign("log", message))}
 
 
-def _prove(session: Session, entry: AuditEntry, size: int) -> dict[str, Any]:
+def _prove(
+    session: Session, entry: AuditEntry, size: int, source: Source | None = None
+) -> dict[str, Any]:
     assert entry.position is not None
-    proof = audit.prove_inclusion(session, index=entry.position, size=size)
+    proof = audit.prove_inclusion(session, index=entry.position, size=size, source=source)
     return {"entry": audit.describe(entry), "proof": [_text(item) for item in proof]}
 
 

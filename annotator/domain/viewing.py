@@ -1,7 +1,8 @@
 """The only door through which a screen gets pixels.
 
 Opening a crop writes nothing, so that a page of sixty is sixty reads; the log counts views when
-faces are lent (``faces.lent``) and when a page of faces is made up for a reviewer.
+faces are lent (``faces.lent``), when a page of faces is made up for a reviewer, and when a reviewer
+asks for a crop that is on no such page (``faces.shown``).
 """
 
 from sqlalchemy import select
@@ -40,7 +41,7 @@ def open_crop(
     )
     if face is None or not accounts.is_member(session, user=user, dataset_id=face.dataset_id):
         raise NotFound("There is no such face.")
-    if not accounts.has_role(user, "reviewer") and not _was_lent(session, face, user):
+    if not accounts.has_role(user, "reviewer") and not is_lent(session, face_id=face.id, user=user):
         raise Forbidden("This face was not lent to you.")
     consent.require(session, subject=face.subject, purpose=purpose)
     return vault.open_blob(
@@ -105,9 +106,16 @@ def count_own_views(session: Session, *, subject: Subject, faces: int) -> None:
     audit.append(session, action="faces.shown", actor="subject", subject=subject, faces=faces)
 
 
-def _was_lent(session: Session, face: Face, user: User) -> bool:
+def count_look(session: Session, *, user: User, face_id: int) -> None:
+    """Writes into the log that a person looked at one face that no page and no lease counted."""
+    face = session.get_one(Face, face_id)
+    count_views(session, user=user, dataset_id=face.dataset_id, faces=1, page="crop")
+
+
+def is_lent(session: Session, *, face_id: int, user: User) -> bool:
+    """Whether a face was lent to a person, which the log counted then."""
     # A skip leaves the lease's row behind, and so does a lease that ran out.
-    task = select(Task.id).where(Task.face_id == face.id).scalar_subquery()
+    task = select(Task.id).where(Task.face_id == face_id).scalar_subquery()
     lent = select(Lease.id).where(Lease.task_id == task, Lease.user_id == user.id)
     voted = select(Annotation.id).where(
         Annotation.task_id == task,

@@ -11,6 +11,7 @@ from annotator.core.emotions import LABEL_NAMES
 from annotator.domain import accounts, agreement, curation, jobs, labelling, viewing
 from annotator.models import Dataset
 from annotator.web.forms import Form, strip
+from annotator.web.looks import counted_address
 from annotator.web.rendering import page
 from annotator.web.security import current_dataset, requires, signed_in
 from annotator.web.transaction import db, toolbox
@@ -49,6 +50,7 @@ def index(dataset_id: int) -> ResponseReturnValue:
     _count_views(dataset, sum(len(cluster.near) for cluster in clusters), "clusters")
     return page(
         "curation/index.html",
+        counted_address=counted_address,
         dataset=dataset,
         run=run,
         clusters=clusters,
@@ -103,6 +105,7 @@ def disagreements(dataset_id: int) -> ResponseReturnValue:
     _count_views(dataset, len(found), "disagreements")
     return page(
         "curation/disagreements.html",
+        counted_address=counted_address,
         dataset=dataset,
         found=found,
         label=label,

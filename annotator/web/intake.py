@@ -7,10 +7,11 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import FileStorage
 
 from annotator.core.errors import AnnotatorError, Conflict, InvalidInput, NotFound
-from annotator.domain import audit, consent, datasets, intake, jobs
+from annotator.domain import consent, datasets, intake, jobs, viewing
 from annotator.models import IMAGE_STATES, Dataset, Image, Job, Subject
 from annotator.web.api.payload import payload, take
 from annotator.web.errors import FIRST_SERVER_ERROR, wants_json
+from annotator.web.looks import counted_address
 from annotator.web.rendering import may_open, page
 from annotator.web.security import current_dataset, requires, signed_in
 from annotator.web.transaction import db, toolbox
@@ -136,12 +137,13 @@ def _pictures_page(dataset: Dataset, *, faces: bool) -> str:
 def _crops(dataset: Dataset, images: list[Image]) -> dict[int, str]:
     """Addresses of the faces that may be looked at, by picture; written into the log."""
     shown = {
-        image.id: url_for(CROP, face_id=image.face.id)
+        image.id: counted_address(image.face.id)
         for image in images
         if image.face and consent.allowed(db(), subject=image.subject, purpose="label")
     }
-    actor = audit.actor_of(signed_in().id)
-    audit.append(db(), action="faces.shown", actor=actor, dataset=dataset.id, count=len(shown))
+    viewing.count_views(
+        db(), user=signed_in(), dataset_id=dataset.id, faces=len(shown), page="pictures"
+    )
     return shown
 
 

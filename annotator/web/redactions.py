@@ -31,8 +31,9 @@ def index(dataset_id: int) -> ResponseReturnValue:
 @requires("reviewer")
 def picture(image_id: int) -> ResponseReturnValue:
     """The waiting picture itself, rebuilt from pixels, for the person who decides."""
+    db(writing=True)  # the log keeps who looked
     image = _waiting(image_id)
-    data = redaction.open_waiting(db(), vault=toolbox().vault, image=image)
+    data = redaction.open_waiting(db(), vault=toolbox().vault, image=image, by=signed_in().id)
     return Response(data, mimetype="image/png")
 
 

@@ -1,5 +1,6 @@
 """The house keeps its rules: what imports what, what starts how heavy, what is written down."""
 
+import ast
 import dataclasses
 import os
 import re
@@ -106,3 +107,25 @@ def test_pixels_are_opened_in_few_rooms_and_each_asks_the_gate() -> None:
         assert re.search(r"consent\.(require|allowed|allowing)\(", text), room
     selection = (ROOT / "annotator/domain/exports/selection.py").read_text()
     assert "consent.allow" in selection
+
+
+def test_no_entry_of_the_log_is_given_the_number_of_a_person_or_a_picture() -> None:
+    naming = {"image", "face", "task", "review", "annotation", "event", "consent", "code", "name"}
+    for path in (ROOT / "annotator").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or ast.unparse(call.func) != "audit.append":
+                continue
+            for keyword in call.keywords:
+                where = f"{path.name}:{call.lineno}"
+                assert keyword.arg not in naming, where
+                if keyword.arg == "subject":
+                    assert not ast.unparse(keyword.value).endswith((".id", ".uid", ".code")), where
+
+
+def test_sessions_are_made_in_one_place_which_gives_them_the_vault() -> None:
+    makers = {
+        path.relative_to(ROOT / "annotator").as_posix()
+        for path in (ROOT / "annotator").rglob("*.py")
+        if re.search(r"\b(sessionmaker|Session)\((?!Base|\))", path.read_text())
+    }
+    assert makers == {"bootstrap/__init__.py"}

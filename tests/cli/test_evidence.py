@@ -90,6 +90,15 @@ def test_a_witness_is_a_process_of_its_own(
     assert (found["first_bad"], found["witness"]) == (None, "The witness could not be reached.")
 
 
+def test_a_worker_signs_the_log_by_itself(installation: Installation, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    installation.environ["ANNOTATOR_WITNESS"] = f"file:{mirror}"
+    installation.environ["ANNOTATOR_CHECKPOINT_SECONDS"] = "1"
+    with installation.process("worker"):
+        wait_for(lambda: mirror.exists() and mirror.read_text().endswith("\n\n"))
+    assert notes.read_checkpoint(mirror.read_text()[:-1]).size > 0
+
+
 def _is_up(url: str) -> bool:
     try:
         urllib.request.urlopen(f"{url}/checkpoint", timeout=5)
@@ -133,7 +142,15 @@ def test_a_receipt_is_written_and_checked_without_the_app(
         out.read_text()
     )
     assert verify(installation)["first_bad"] is None
-    installation.run("subject", "withdraw", person, "--yes")
+    erased = tmp_path / "erased.json"
+    installation.run("subject", "withdraw", person, "--yes", "--receipt", erased)
+    checked = subprocess.run(
+        [sys.executable, "-I", "-S", program, erased, key],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, "Your key was destroyed." in checked.stdout) == (0, True)
     gone = installation.run("subject", "receipt", person, ok=False)
     assert (gone.returncode, "nothing in the log" in gone.stderr) == (1, True)
     assert verify(installation)["first_bad"] is None

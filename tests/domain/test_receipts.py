@@ -36,6 +36,9 @@ def test_a_receipt_tells_what_its_person_agreed_to(
     assert actions(receipt) == ["subject.created", "consent.given", "consent.withdrawn"]
     assert [item["number"] for item in receipt["entries"]] == [1, 2, 3]
     assert receipt["entries"][2]["entry"]["details"] == {"purposes": ["train"]}
+    events = receipt["record"]["events"]
+    assert (events[0]["purpose"], events[-1]["kind"]) == ("store", "withdrawn")
+    assert len(events[0]["notice"]["sha256"]) == 64
     assert "P-7" not in audit.canonical(receipt).decode()
 
 

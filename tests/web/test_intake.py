@@ -240,7 +240,7 @@ def test_faces_are_shown_by_a_click_that_the_log_keeps(
     assert f"/api/v1/faces/{shown.id}/crop" in text
     assert f"/api/v1/faces/{other.id}/crop" not in text
     entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "faces.shown")).one()
-    assert entry.details == {"dataset": dataset.id, "count": 1}
+    assert entry.details == {"dataset": dataset.id, "faces": 1, "page": "pictures"}
     assert len(session.scalars(select(Face)).all()) == 2
 
 

@@ -34,6 +34,7 @@ from annotator.domain.audit.tree import (
     prove_inclusion,
     read_head,
     root_at,
+    source_of,
 )
 from annotator.domain.audit.verification import Problem, Report, Signed, verify_log
 
@@ -67,6 +68,7 @@ __all__ = [
     "read_standing",
     "root_at",
     "sign_checkpoint",
+    "source_of",
     "verifier_of",
     "verify_log",
 ]

@@ -28,6 +28,7 @@ STEP = 8  # every so many levels the tree's nodes are stored
 VAULT = "vault"  # where a session keeps the way to the vault
 _PENDING = "audit_pending"
 _SALT_BYTES = 32
+Key = tuple[bytes, int, int]  # wrapped, epoch, version
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class _Pending:
 
     entry: AuditEntry
     subject: Subject | None
-    key: tuple[bytes, int, int] | None
+    key: Key | None
 
 
 def append(
@@ -110,7 +111,7 @@ def open_salt(session: Session, *, vault: Vault, subject: Subject) -> bytes | No
     return _unseal(vault, subject, vault.restore_key(*key), row.sealed)
 
 
-def _key_of(subject: Subject | None) -> tuple[bytes, int, int] | None:
+def _key_of(subject: Subject | None) -> Key | None:
     if subject is None or subject.wrapped_key is None:
         return None
     if subject.key_epoch is None or subject.key_version is None:
@@ -144,18 +145,27 @@ class _Names:
         if subject is None or way is None:
             return None
         if subject.id not in self._known:
-            found = self._find(subject, _key_of(subject) or item.key, way)
+            key = self._read_key(subject)
+            found = self._find(subject, key or item.key, way)
             if found is None:
                 return None
             self._known[subject.id] = found
-            if subject.wrapped_key is None:
+            if key is None:
                 self._gone.append(found[0])
         row, salt = self._known[subject.id]
         row.count += 1
         return commit_to(salt=salt, number=row.count)
 
+    def _read_key(self, subject: Subject) -> Key | None:
+        """The key as it is now: keys may have been renewed since the person was loaded."""
+        query = select(Subject.wrapped_key, Subject.key_epoch, Subject.key_version)
+        wrapped, epoch, version = self._session.execute(query.where(Subject.id == subject.id)).one()
+        if wrapped is None or epoch is None or version is None:
+            return None
+        return wrapped, epoch, version
+
     def _find(
-        self, subject: Subject, kept: tuple[bytes, int, int] | None, way: Callable[[], Vault]
+        self, subject: Subject, kept: Key | None, way: Callable[[], Vault]
     ) -> tuple[AuditSalt, bytes] | None:
         if kept is None:
             return None

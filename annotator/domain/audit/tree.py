@@ -32,33 +32,50 @@ def read_head(session: Session) -> Head:
 
 
 def source_of(session: Session) -> merkle.Source:
-    """Nodes from the stored ones and from at most 128 leaves or nodes below each.
+    """Nodes from the stored ones and from leaves; each tile of 256 is read once.
 
     Raises:
         Tampered: from the source, when a part of the log is missing.
     """
+    tiles: dict[tuple[int, int], list[list[bytes]]] = {}
 
     def node(level: int, number: int) -> bytes:
-        below = level // STEP * STEP
-        first, count = number << (level - below), 1 << (level - below)
-        hashes = _read(session, below, first, count)
-        if len(hashes) != count:
+        above = level % STEP
+        key = (level - above, number >> (STEP - above))
+        if key not in tiles:
+            tiles[key] = _grow(_read(session, *key))
+        row, place = tiles[key][above], number & ((1 << (STEP - above)) - 1)
+        if place >= len(row):
             raise Tampered("A part of the log is missing; see `audit verify`.")
-        return merkle.compute_root(hashes)
+        return row[place]
 
     return node
 
 
-def _read(session: Session, level: int, first: int, count: int) -> Sequence[bytes]:
+def _grow(hashes: Sequence[bytes]) -> list[list[bytes]]:
+    """The whole nodes over a tile's hashes, level by level."""
+    levels = [list(hashes)]
+    for _ in range(1, STEP):
+        below = levels[-1]
+        pairs = zip(below[::2], below[1::2], strict=False)
+        levels.append([merkle.hash_children(left, right) for left, right in pairs])
+    return levels
+
+
+def _read(session: Session, level: int, tile: int) -> list[bytes]:
+    """A tile's hashes up to the first that is missing."""
+    first, end = tile << STEP, (tile + 1) << STEP
     if level == 0:
-        leaves = select(AuditEntry.leaf).where(
-            AuditEntry.position >= first, AuditEntry.position < first + count
+        query = select(AuditEntry.position, AuditEntry.leaf).where(
+            AuditEntry.position >= first, AuditEntry.position < end
         )
-        return session.scalars(leaves.order_by(AuditEntry.position)).all()
-    nodes = select(AuditNode.hash).where(
-        AuditNode.level == level, AuditNode.number >= first, AuditNode.number < first + count
-    )
-    return session.scalars(nodes.order_by(AuditNode.number)).all()
+        rows = session.execute(query.order_by(AuditEntry.position)).all()
+    else:
+        nodes = select(AuditNode.number, AuditNode.hash).where(
+            AuditNode.level == level, AuditNode.number >= first, AuditNode.number < end
+        )
+        rows = session.execute(nodes.order_by(AuditNode.number)).all()
+    return [value for at, (place, value) in enumerate(rows, start=first) if place == at]
 
 
 def root_at(session: Session, *, size: int) -> bytes:
@@ -66,9 +83,19 @@ def root_at(session: Session, *, size: int) -> bytes:
     return merkle.root_at(size=size, source=source_of(session))
 
 
-def prove_inclusion(session: Session, *, index: int, size: int) -> list[bytes]:
-    """The audit path of an entry in the tree of the first ``size`` entries."""
-    return merkle.prove_inclusion(index=index, size=size, source=source_of(session))
+def prove_inclusion(
+    session: Session, *, index: int, size: int, source: merkle.Source | None = None
+) -> list[bytes]:
+    """The audit path of an entry in the tree of the first ``size`` entries.
+
+    Args:
+        session: the open transaction.
+        index: the entry's position.
+        size: of the tree.
+        source: from ``source_of``, when many entries are proven.
+    """
+    source = source or source_of(session)
+    return merkle.prove_inclusion(index=index, size=size, source=source)
 
 
 def prove_consistency(session: Session, *, old: int, size: int) -> list[bytes]:

@@ -85,6 +85,7 @@ def record_consent(
         subject=subject,
         purposes=chosen,
         notice=notice.id,
+        digest=notice.digest,
     )
     return events
 

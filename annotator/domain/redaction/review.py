@@ -88,8 +88,8 @@ def reject(session: Session, *, image: Image, by: int) -> None:
     )
 
 
-def open_waiting(session: Session, *, vault: Vault, image: Image) -> bytes:
-    """The rebuilt picture for the person who decides, as PNG.
+def open_waiting(session: Session, *, vault: Vault, image: Image, by: int) -> bytes:
+    """The rebuilt picture for the person who decides, as PNG; the log keeps that they looked.
 
     Raises:
         ConsentMissing: ``store`` was withdrawn meanwhile.
@@ -97,6 +97,8 @@ def open_waiting(session: Session, *, vault: Vault, image: Image) -> bytes:
     consent.require(session, subject=image.subject, purpose="store")
     if image.original_blob is None:
         raise NotFound("The original of this picture was destroyed.")
+    actor = audit.actor_of(by)
+    audit.append(session, action="picture.shown", actor=actor, subject=image.subject)
     return vault.open_blob(
         subject=image.subject.uid,
         key=consent.key_of(vault, image.subject),

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, url_for
+from flask import Blueprint, Response, request, url_for
 
 from annotator.domain import labelling, viewing
 from annotator.domain.labelling import Leased
+from annotator.web import looks
 from annotator.web.api.openapi import (
     INTEGER,
     LABEL,
@@ -74,6 +75,7 @@ def describe(leased: Leased) -> dict[str, Any]:
 def crop(face_id: int) -> Response:
     """Opens a crop."""
     data = viewing.open_crop(reading(), vault=toolbox().vault, face_id=face_id, user=signed_in())
+    looks.count_look(face_id, seen=request.args.get("seen", ""))
     return Response(data, mimetype="image/png")
 
 

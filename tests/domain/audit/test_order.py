@@ -17,7 +17,7 @@ from annotator.core.errors import StorageFull, Tampered
 from annotator.domain import audit, consent, erasure
 from annotator.models import PURPOSES, AuditEntry, AuditSalt, ConsentEvent, Notice, Subject
 from tests.factories import make_dataset, make_subject
-from tests.fakes import FakeVault
+from tests.fakes import FakeVault, FakeWork
 
 THREADS, ROUNDS = 6, 20
 
@@ -140,6 +140,17 @@ def test_an_erasure_takes_the_salt_away_and_still_tells(session: Session, vault:
     assert audit.open_salt(session, vault=vault, subject=subject) is None
     actions = [entry.action for _, entry in audit.find_about(session, salt=salt)]
     assert actions == ["subject.created", "consent.given", "consent.withdrawn", "subject.erased"]
+
+
+def test_a_person_is_named_also_when_keys_were_renewed_meanwhile(
+    session: Session, work: FakeWork, vault: FakeVault
+) -> None:
+    subject = make_subject(session, vault, make_dataset(session))
+    session.commit()  # and keeps the person as they were loaded
+    erasure.renew_epoch(work, epoch=1)
+    audit.append(session, action="image.received", actor="cli", subject=subject)
+    session.commit()
+    assert read_log(session)[-1].subject is not None
 
 
 def test_an_entry_about_somebody_erased_before_names_nobody(

@@ -199,13 +199,13 @@ def test_rejecting_destroys_the_picture(
     assert (image.state, image.original_blob, image.detections) == ("rejected", None, None)
     assert vault.blobs == {}
     with pytest.raises(NotFound):
-        redaction.open_waiting(session, vault=vault, image=image)
+        redaction.open_waiting(session, vault=vault, image=image, by=1)
 
 
 def test_who_decides_sees_the_picture_without_what_came_beside_its_pixels(
     session: Session, tools: FakeTools, waiting: Image, scene: bytes
 ) -> None:
-    data = redaction.open_waiting(session, vault=tools.vault, image=waiting)
+    data = redaction.open_waiting(session, vault=tools.vault, image=waiting, by=1)
     assert (tools.imaging.decode(data) == tools.imaging.decode(scene)).all()
 
 
@@ -215,7 +215,7 @@ def test_without_consent_it_is_neither_shown_nor_kept(
     job = redaction.approve(session, image=waiting, keep=0, by=ann.id)
     consent.withdraw_purposes(session, subject=waiting.subject, purposes=["store"])
     with pytest.raises(ConsentMissing):
-        redaction.open_waiting(session, vault=vault, image=waiting)
+        redaction.open_waiting(session, vault=vault, image=waiting, by=ann.id)
     finish(session, work, job)
     image = read(waiting.id)
     assert (image.state, image.face) == ("failed", None)
