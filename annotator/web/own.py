@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import segno
-from flask import Blueprint, Response, flash, redirect, request, url_for
+from flask import Blueprint, Response, current_app, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from itsdangerous import BadSignature, URLSafeTimedSerializer
 from markupsafe import Markup
 
 from annotator.bootstrap import Toolbox
@@ -22,7 +23,7 @@ from annotator.domain import (
     receipts,
     viewing,
 )
-from annotator.models import PURPOSES, Subject
+from annotator.models import PURPOSES, Image, Subject
 from annotator.web.languages import gettext
 from annotator.web.links import by_link, keep_private, open_link, outside
 from annotator.web.rendering import page
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("own", __name__)
 keep_private(blueprint)
 PAGE = 24  # pictures
-PARTS = ("crop", "redacted")
+SECONDS = 3600  # how long a page's pictures may be loaded after it was counted
 PICTURES = "600 per minute"  # of one link; a page asks for 24 at once
 COPIES = "6 per hour"  # of one link; each reads every picture
 EVERYTHING = "all"
@@ -80,20 +81,23 @@ def look(secret: str) -> ResponseReturnValue:
     images = found[:PAGE]
     viewing.count_own_views(db(), subject=subject, faces=sum(bool(each.face) for each in images))
     more = images[-1].id if len(found) > PAGE else None
-    return _page("look", secret, subject, images=images, more=more)
+    rows = [(image, _counted_address(secret, image)) for image in images]
+    return _page("look", secret, subject, rows=rows, more=more)
 
 
-@blueprint.get("/me/<secret>/pictures/<int:image_id>/<part>")
+@blueprint.get("/me/<secret>/pictures/<seen>")
 @by_link(PICTURES)
-def picture(secret: str, image_id: int, part: str) -> ResponseReturnValue:
-    """One of their pictures."""
+def picture(secret: str, seen: str) -> ResponseReturnValue:
+    """One of their pictures, on a page that the log has counted, which its address proves."""
     subject = _subject(secret)
+    try:
+        owner, image_id, part = _signer().loads(seen, max_age=SECONDS)
+    except BadSignature as error:
+        raise NotFound from error
+    if owner != subject.id:
+        raise NotFound
     image = disclosure.get_own_image(db(), subject=subject, image_id=image_id)
-    data = None
-    if part in PARTS:
-        data = viewing.open_own(
-            db(), vault=toolbox().vault, subject=subject, image=image, part=part
-        )
+    data = viewing.open_own(db(), vault=toolbox().vault, subject=subject, image=image, part=part)
     if data is None:
         raise NotFound
     return Response(data, mimetype="image/png")
@@ -184,6 +188,20 @@ def draw_code(address: str) -> Markup:
     return Markup(drawn).replace(  # noqa: S704 - drawn by us from an address, which it encodes
         "<svg ", Markup('<svg role="img" aria-label="QR" '), 1
     )
+
+
+def _counted_address(secret: str, image: Image) -> str | None:
+    """Where a picture is, on a page that wrote into the log that it shows it."""
+    if image.face is None:
+        return None
+    part = "redacted" if image.redacted_blob else "crop"
+    seen = _signer().dumps([image.subject_id, image.id, part])
+    return url_for(".picture", secret=secret, seen=seen)
+
+
+def _signer() -> URLSafeTimedSerializer:
+    assert current_app.secret_key is not None
+    return URLSafeTimedSerializer(current_app.secret_key, salt="own-looks")
 
 
 def _subject(secret: str, *, writing: bool | None = None) -> Subject:

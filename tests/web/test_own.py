@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 from annotator.bootstrap import Toolbox
 from annotator.core.errors import KeyDestroyed, NotFound, StorageFailed
 from annotator.domain import consent, exports, invitations, receipts
-from annotator.models import AuditEntry, Dataset, Export, Face, Image, Job, Subject
+from annotator.models import AuditEntry, Dataset, Export, Face, Job, Subject
+from annotator.web import own
 from annotator.web.assets import find_folder
 from tests.factories import make_dataset, make_face, make_subject
 from tests.fakes import FakeTools, FakeVault, FakeWork
@@ -103,6 +104,8 @@ def test_pictures_are_shown_on_request_and_the_log_says_so(
     session: Session,
     subject: Subject,
     toolbox: Toolbox,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     vault = toolbox.vault
     assert "<img" not in browser.get(me).text
@@ -116,15 +119,14 @@ def test_pictures_are_shown_on_request_and_the_log_says_so(
     (entry,) = log_of(session, "faces.shown")
     assert (entry.actor, entry.details) == ("subject", {"faces": 2})
     with toolbox.transaction() as writing:
-        other = make_face(
-            writing,
-            vault,
-            make_subject(writing, vault, writing.get_one(Dataset, subject.dataset_id)),
-        ).image_id
-    first = session.scalars(select(Image.id).where(Image.subject_id == subject.id)).first()
-    assert browser.get(f"{me}/pictures/{other}/crop").status_code == 404
-    assert browser.get(f"{me}/pictures/{first}/original").status_code == 404
-    assert browser.get(f"{me}/pictures/999999/crop").status_code == 404
+        home = writing.get_one(Dataset, subject.dataset_id)
+        other = make_subject(writing, vault, home)
+        made = invitations.create_invitation(writing, vault=vault, subject=other, kind="own")
+    seen = sources[0].rpartition("/")[2]
+    assert browser.get(f"/me/{made[1]}/pictures/{seen}").status_code == 404
+    assert browser.get(f"{me}/pictures/{seen[:-1]}x").status_code == 404
+    monkeypatch.setattr(own, "SECONDS", -1)
+    assert browser.get(sources[0]).status_code == 404  # not for ever, and never uncounted
 
 
 def test_one_use_is_withdrawn_in_two_taps(
