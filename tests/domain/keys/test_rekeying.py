@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from annotator.core.db import Base, open_engine
@@ -648,6 +649,32 @@ def test_uploads_readers_and_rotations_at_once(
     assert [data for data in uploaded if data not in found] == []
     assert opens_any(person.vault, person.uid, key, person.blobs()) == list(person.blobs())
     assert person.stored() == set(person.blobs()) | others_of(person)
+
+
+def test_an_upload_that_has_its_key_already_keeps_the_rotation_waiting(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between taking the key and committing the row the key must not be replaced."""
+    if person.work.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time anyway")
+    refused = []
+
+    def rotate_first() -> None:
+        with Session(person.work.engine) as session:
+            session.execute(text("SET LOCAL lock_timeout = '300ms'"))
+            try:
+                keys.start_rekeying(
+                    session, vault=person.vault, subject=session.get_one(Subject, person.id)
+                )
+            except OperationalError as error:
+                refused.append(str(error.orig))
+
+    monkeypatch.setattr(person.vault, "seal_blob", once(person.vault.seal_blob, rotate_first))
+    person.upload(b"in between")
+    assert ["lock timeout" in sentence for sentence in refused] == [True]
+    person.start()
+    person.run()
+    assert b"in between" in person.read_all()
 
 
 # What was sealed outside of a transaction
