@@ -4,7 +4,7 @@ Two ideas, both for covering and not for counting. *Agreement*: one look that is
 little, several that are half sure of the same place prove much; so each may bring faint findings,
 and a place counts when the looks together are sure enough. *The hull*: looks differ about where a
 face ends, and the usual choice, the box of the surest look, loses what the others saw; covered is
-what any of them drew.
+what any of them drew that is nearly as sure.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,14 @@ import numpy.typing as npt
 
 from annotator.imaging.centerface import Floats, Found
 
-SAME = 0.4
-"""Boxes of two looks that overlap more (intersection over union) show the same face."""
+SAME = 0.2
+"""Boxes of two looks that overlap more (intersection over union) show the same face. Low, for a
+second box on the kept face would cover the subject."""
 
-NARROWEST = 0.8
+TRUSTED = 0.6
+"""A box counts for the hull if its score is at least this share of the place's best one."""
+
+NARROWEST = 0.7
 """The shorter side of a covered box is at least this share of the longer one: a profile's box is
 narrow, but the head behind it identifies too."""
 
@@ -41,7 +45,8 @@ def agree(parts: Sequence[Found], sure: float) -> Found:
     for group in _group(joined):
         score = _believe(joined.scores[group], looks[group])
         if score >= sure:
-            boxes.append(_widen(_hull(joined.boxes[group])))
+            trusted = group[joined.scores[group] >= TRUSTED * joined.scores[group[0]]]
+            boxes.append(_widen(_hull(joined.boxes[trusted])))
             marks.append(joined.landmarks[group[0]])
             scores.append(score)
     order = np.argsort(-np.asarray(scores), kind="stable")

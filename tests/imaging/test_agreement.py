@@ -23,10 +23,15 @@ def test_a_look_speaks_once_for_a_place() -> None:
     assert len(agree([twice, found()], 0.5).scores) == 0
 
 
-def test_what_any_look_drew_is_covered() -> None:
-    joined = agree([found((10, 10, 40, 40, 0.9)), found((4, 14, 44, 44, 0.2))], 0.35)
+def test_what_any_sure_look_drew_is_covered() -> None:
+    joined = agree([found((10, 10, 40, 40, 0.9)), found((4, 14, 44, 44, 0.6))], 0.35)
     assert joined.boxes.tolist() == [[4, 10, 46, 48]]
     assert joined.landmarks[0, 0].tolist() == [10, 10]  # the surest look's
+
+
+def test_a_faint_look_does_not_widen_what_a_sure_one_drew() -> None:
+    joined = agree([found((10, 10, 40, 40, 0.9)), found((0, 0, 60, 60, 0.2))], 0.35)
+    assert joined.boxes.tolist() == [[10, 10, 40, 40]]
 
 
 def test_faces_apart_stay_apart_and_the_surest_comes_first() -> None:
