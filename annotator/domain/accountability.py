@@ -39,6 +39,11 @@ SAFEGUARDS = (
     "Colleagues see the datasets that they are members of, by role; sign-ins are rate-limited.",
     "A log that is only ever added to says who did what, without personal data.",
 )
+OPENED = {
+    "subject.contact_opened": "times that a name was opened",
+    "subject.guardian_opened": "times that a guardian's name was opened",
+    "evidence.opened": "times that the evidence of a consent was opened",
+}
 CATEGORIES = (
     "pictures of the face and the expression in it",
     "labels that annotators gave, and what a model guessed",
@@ -217,10 +222,10 @@ def _count_access(session: Session) -> dict[str, int]:
     """Who may come near, and how often sealed things were opened."""
     rows = session.execute(select(User.role, func.count()).where(User.active).group_by(User.role))
     opened = {
-        name: _count(session, AuditEntry, AuditEntry.action == name)
-        for name in ("subject.contact_opened", "subject.guardian_opened", "evidence.opened")
+        words: _count(session, AuditEntry, AuditEntry.action == action)
+        for action, words in OPENED.items()
     }
-    return {**{f"role {role}": count for role, count in rows}, **opened}
+    return {**{f"colleagues who are {role}": count for role, count in rows}, **opened}
 
 
 def _count_by(session: Session, column: Any) -> dict[str, int]:

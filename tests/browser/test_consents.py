@@ -113,7 +113,11 @@ def test_every_page_is_readable_empty_and_full(
 def test_a_notice_is_written_by_keyboard_with_a_live_preview(
     server: Server, dataset: Dataset, open_as: Callable[..., Any], troubles: list[str]
 ) -> None:
-    page = open_as("admin", f"/datasets/{dataset.id}/notices/new?locale=en")
+    page = open_as(
+        "admin",
+        f"/datasets/{dataset.id}/notices/new?locale=en",
+        viewport={"width": 1366, "height": 800},
+    )
     page.wait_for_selector('[data-part="update"][hidden]', state="attached")
     for name, text in (
         ("controller", "Clinic, Street 1"),
@@ -127,6 +131,7 @@ def test_a_notice_is_written_by_keyboard_with_a_live_preview(
     preview = page.locator('[data-part="preview"]')
     preview.locator(".notice-text", has_text="Clinic, Street 1").wait_for()
     preview.get_by_text("Complete").wait_for()
+    assert preview.bounding_box()["y"] < 800  # in sight beside the field that was typed in last
     page.focus('[name="en-contact"]')
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.press("Delete")
