@@ -25,8 +25,8 @@ from annotator.core.db import now, oldest_transaction
 from annotator.core.errors import Conflict
 from annotator.core.locks import alone
 from annotator.domain import audit, jobs
+from annotator.domain.holdings import list_named
 from annotator.domain.ports import Vault
-from annotator.domain.upkeep.holdings import list_named
 from annotator.models import Installation, Job
 
 log = logging.getLogger(__name__)
