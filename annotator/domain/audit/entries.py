@@ -12,6 +12,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -183,9 +184,14 @@ class _Names:
         row = self._session.get(AuditSalt, subject.id, populate_existing=True)
         if row is None:
             return self._make(vault, subject, keys) if keys else None
-        # Without a key it is this transaction that destroys it: any other took the salt along.
-        keys = keys or self._last.get(subject.id, ())
-        return (row, self._open(vault, subject, keys, row.sealed)) if keys else None
+        if keys:
+            return row, self._open(vault, subject, keys, row.sealed)
+        # It is this transaction that destroys the key: any other took the salt along. Damage to
+        # either must not keep anybody from withdrawing.
+        last = self._last.get(subject.id)
+        with suppress(KeyDestroyed, Tampered):
+            return (row, self._open(vault, subject, last, row.sealed)) if last else None
+        return None
 
     def _open(self, vault: Vault, subject: Subject, keys: tuple[Key, ...], sealed: bytes) -> bytes:
         while True:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     cast,
     column,
     create_engine,
+    delete,
     func,
     insert,
     inspect,
@@ -155,6 +156,8 @@ def _sqlite(path: Path) -> Iterator[Engine]:
 def _copy_rows(source: Connection, target: Connection, report: Report) -> None:
     tables = Base.metadata.sorted_tables
     total = sum(source.scalar(select(func.count()).select_from(each)) or 0 for each in tables)
+    for each in reversed(tables):  # a migration may have written rows of its own
+        target.execute(delete(each))
     done = 0
     for each in tables:
         reading = select(*(_as_text(one) for one in each.columns))

@@ -396,3 +396,21 @@ def test_a_person_without_a_salt_gets_one_while_somebody_holds_their_row(real: F
     with Session(real.engine) as session:
         person = session.get_one(Subject, number)
         assert audit.open_salt(session, vault=real.tools.vault, subject=person) is not None
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["UPDATE subjects SET wrapped_key = sealed_name", "UPDATE audit_salts SET sealed = 'damaged'"],
+)
+def test_damage_keeps_nobody_from_withdrawing(real: FakeWork, harm: str) -> None:
+    number, salt = add_person(real)
+    with Session(real.engine) as session:
+        session.execute(text(harm))
+        session.commit()
+    withdraw(real, number)
+    with Session(real.engine) as session:
+        person = session.get_one(Subject, number)
+        assert (person.wrapped_key, person.sealed_name) == (None, None)
+        assert session.scalars(select(AuditSalt)).all() == []
+        assert [entry.action for entry in read_log(session)][-1] == "erasure.finished"
+        assert audit.find_about(session, salt=salt)[-1][1].action != "subject.erased"
