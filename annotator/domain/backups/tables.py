@@ -21,6 +21,7 @@ from sqlalchemy import (
     cast,
     column,
     create_engine,
+    delete,
     func,
     insert,
     inspect,
@@ -28,11 +29,13 @@ from sqlalchemy import (
     table,
     text,
 )
+from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeDecorator
 
 from annotator.core import migrate
 from annotator.core.db import Base, open_engine
 from annotator.core.errors import Conflict
+from annotator.domain.holdings import list_named
 
 ROWS = 1000  # read and written at a time
 VERSIONS = "alembic_version"
@@ -108,13 +111,9 @@ def settle_database(engine: Engine) -> None:
 
 
 def find_blobs(engine: Engine) -> Iterator[str]:
-    """Ids of every blob that a row points to: columns of blob ids are named so."""
-    with engine.connect() as connection:
-        for found in Base.metadata.sorted_tables:
-            for each in found.columns:
-                if each.name.endswith("blob") and not isinstance(each.type, JSON):
-                    query = select(each).where(each.is_not(None))
-                    yield from connection.execution_options(yield_per=ROWS).scalars(query)
+    """Ids of every blob that a row names."""
+    with Session(engine) as session:
+        yield from list_named(session)
 
 
 def read_schema(path: Path) -> str:
@@ -157,6 +156,8 @@ def _sqlite(path: Path) -> Iterator[Engine]:
 def _copy_rows(source: Connection, target: Connection, report: Report) -> None:
     tables = Base.metadata.sorted_tables
     total = sum(source.scalar(select(func.count()).select_from(each)) or 0 for each in tables)
+    for each in reversed(tables):  # a migration may have written rows of its own
+        target.execute(delete(each))
     done = 0
     for each in tables:
         reading = select(*(_as_text(one) for one in each.columns))
