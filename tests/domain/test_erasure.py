@@ -256,11 +256,11 @@ def test_the_log_tells_it_without_naming_anybody(
     entries = session.scalars(select(AuditEntry).order_by(AuditEntry.id)).all()[-3:]
     assert [entry.action for entry in entries] == [
         "consent.withdrawn",
-        "export.closed",
         "subject.erased",
+        "export.closed",
     ]
-    assert entries[-1].details == {"images": 2, "votes": 6}
-    assert entries[-1].subject is not None
+    assert entries[1].details == {"images": 2, "votes": 6}
+    assert entries[1].subject is not None
     text = json.dumps([entry.details for entry in entries])
     assert "Any Body" not in text
     assert people[0].uid not in text
