@@ -1,12 +1,16 @@
 """For all tests: no network but loopback, no settings from outside, screenshots kept apart."""
 
 import os
+import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
+
+from annotator.core.db import open_engine
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -27,6 +31,22 @@ def keep(request: pytest.FixtureRequest) -> Callable[[Any, str], None]:
             page.screenshot(path=path, full_page=True)
 
     return shoot
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """The address of an empty PostgreSQL database that nobody else uses."""
+    server = os.environ.get("ANNOTATOR_TEST_POSTGRES")
+    if not server:
+        pytest.skip("no PostgreSQL server: ANNOTATOR_TEST_POSTGRES is not set")
+    name = f"test_{secrets.token_hex(8)}"
+    engine = open_engine(server).execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    engine.dispose()
 
 
 @pytest.fixture

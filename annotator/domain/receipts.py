@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.core.errors import NotFound
-from annotator.domain import audit
+from annotator.domain import audit, consent
 from annotator.domain.ports import Vault
 from annotator.models import AuditEntry, Subject
 from annotator.vault.merkle import Source
@@ -52,7 +52,7 @@ def make_receipt(session: Session, *, vault: Vault, subject: Subject) -> dict[st
     if salt is None:
         raise NotFound("There is nothing in the log that could be proven about this person.")
     receipt = _write(session, vault, kind=CONSENT, salt=salt)
-    receipt["record"] = describe_record(session, vault=vault, subject=subject)
+    receipt["record"] = consent.describe_record(session, vault=vault, subject=subject)
     return _sign(vault, receipt)
 
 
@@ -95,30 +95,6 @@ def make_erasure_receipt(session: Session, *, vault: Vault, opened: OpenedSalt) 
     size = audit.read_note(receipt["checkpoint"]).size
     receipt["renewal"] = None if renewed is None else _prove(session, renewed, size)
     return _sign(vault, receipt)
-
-
-def describe_record(session: Session, *, vault: Vault, subject: Subject) -> dict[str, Any]:
-    """What a person agreed to, event by event, with the digest of what they were told."""
-    del session, vault  # a fuller record may need them
-    return {
-        "events": [
-            {
-                "at": event.at.isoformat(),
-                "kind": event.kind,
-                "purpose": event.purpose,
-                "expression": event.expression,
-                "expires_at": event.expires_at.isoformat() if event.expires_at else None,
-                "notice": None
-                if event.notice is None
-                else {
-                    "version": event.notice.version,
-                    "locale": event.notice.locale,
-                    "sha256": event.notice.digest,
-                },
-            }
-            for event in subject.events
-        ]
-    }
 
 
 def _write(session: Session, vault: Vault, *, kind: str, salt: bytes) -> dict[str, Any]:

@@ -18,10 +18,10 @@ SAME = 0.2
 """Boxes of two looks that overlap more (intersection over union) show the same face. Low, for a
 second box on the kept face would cover the subject."""
 
-TRUSTED = 0.6
+TRUSTED = 0.5
 """A box counts for the hull if its score is at least this share of the place's best one."""
 
-NARROWEST = 0.7
+NARROWEST = 0.8
 """The shorter side of a covered box is at least this share of the longer one: a profile's box is
 narrow, but the head behind it identifies too."""
 

@@ -2,7 +2,6 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
 
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -89,8 +88,6 @@ def _chart(purpose: str, counts: list[tuple[dt.datetime, dict[str, int]]]) -> Ch
     return Chart(purpose, " ".join(corners), values[-1], max(values))
 
 
-def _withdrawals(dataset: Dataset) -> list[Any]:
-    """Withdrawals that are not finished, as far as this version does them step by step."""
-    listed = getattr(erasure, "list_withdrawals", None)
-    found = listed(db()) if listed is not None else []
-    return [row for row in found if getattr(row, "dataset_id", dataset.id) == dataset.id]
+def _withdrawals(dataset: Dataset) -> list[erasure.Pending]:
+    """Withdrawals whose remains are still being destroyed."""
+    return [row for row in erasure.list_withdrawals(db()) if row.dataset_id == dataset.id]

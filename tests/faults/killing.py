@@ -103,7 +103,20 @@ class Place:
         """In a child: the web server, until it is killed."""
         if self.harm == "early":
             self._break_transactions()
+        if self.harm == "sweep":
+            self._dawdle()
         make_server(self.app, self.tools.settings, sockets=[self.listening]).run()
+
+    def _dawdle(self) -> None:
+        """Widens the gap between a blob and its row, so that chance has something to hit."""
+        real = self.tools.vault.seal_blob
+
+        def seal(**what: Any) -> str:
+            blob = real(**what)
+            time.sleep(0.1)
+            return blob
+
+        self.tools.vault.seal_blob = seal  # type: ignore[method-assign]
 
     def _break_transactions(self) -> None:
         real = self.app.wsgi_app

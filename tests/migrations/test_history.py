@@ -1,7 +1,6 @@
 """The tables' history: up, down, no drift, and with data; on SQLite and on PostgreSQL."""
 
 import datetime as dt
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,13 +20,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     if request.param == "sqlite":
         opened = open_engine(f"sqlite:///{tmp_path}/a.sqlite")
     else:
-        url = os.environ.get("ANNOTATOR_TEST_POSTGRES")
-        if not url:
-            pytest.skip("no PostgreSQL server: ANNOTATOR_TEST_POSTGRES is not set")
-        opened = open_engine(url)
-        with opened.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
+        opened = open_engine(request.getfixturevalue("postgres"))
     yield opened
     opened.dispose()
 

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import itertools
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -37,13 +36,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]
     if request.param == "sqlite":
         opened = open_engine(f"sqlite:///{tmp_path}/log.sqlite")
     else:
-        url = os.environ.get("ANNOTATOR_TEST_POSTGRES")
-        if not url:
-            pytest.skip("no PostgreSQL server: ANNOTATOR_TEST_POSTGRES is not set")
-        opened = open_engine(url)
-        with opened.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
+        opened = open_engine(request.getfixturevalue("postgres"))
     Base.metadata.create_all(opened)
     yield opened
     opened.dispose()

@@ -1,6 +1,5 @@
 """The tables of PostgreSQL as a SQLite file, and back, to the last NULL."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,9 @@ from tests.fakes import FakeVault
 
 
 @pytest.fixture
-def server() -> Iterator[Engine]:
-    url = os.environ.get("ANNOTATOR_TEST_POSTGRES")
-    if not url:
-        pytest.skip("no PostgreSQL server: ANNOTATOR_TEST_POSTGRES is not set")
-    engine = open_engine(url)
-    empty(engine)
+def server(postgres: str) -> Iterator[Engine]:
+    engine = open_engine(postgres)
     yield engine
-    empty(engine)
     engine.dispose()
 
 

@@ -58,13 +58,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         opened = open_engine(f"sqlite:///{tmp_path / 'test.sqlite'}")
         event.listen(opened, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
     else:
-        url = os.environ.get("ANNOTATOR_TEST_POSTGRES")
-        if not url:
-            pytest.skip("no PostgreSQL server: ANNOTATOR_TEST_POSTGRES is not set")
-        opened = open_engine(url)
-        with opened.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
+        opened = open_engine(request.getfixturevalue("postgres"))
     Base.metadata.create_all(opened)
     with Session(opened) as session:
         session.add(Installation(install="x", context="research"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from annotator.core.db import Base, open_engine
@@ -63,14 +63,8 @@ class Place:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     url = f"sqlite:///{tmp_path / 'test.sqlite'}"
     if request.param == "postgres":
-        url = os.environ.get("ANNOTATOR_TEST_POSTGRES", "")
-        if not url:
-            pytest.skip("no PostgreSQL server: ANNOTATOR_TEST_POSTGRES is not set")
+        url = request.getfixturevalue("postgres")
     engine = open_engine(url)
-    if request.param == "postgres":
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
     Base.metadata.create_all(engine)
     vault, _ = create_vault(tmp_path / "data", key_file=tmp_path / "data" / "keys" / "key")
     made = Place(engine, vault, tmp_path / "data")
