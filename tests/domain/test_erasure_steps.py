@@ -83,7 +83,7 @@ def test_a_withdrawal_is_seen_until_it_is_finished(
     assert erasure.list_withdrawals(session) == []
     entry = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(1)).one()
     assert (entry.action, entry.actor) == ("erasure.finished", "worker")
-    assert entry.details == {"subject": people[0].id, "epoch": 1}
+    assert entry.details == {"epoch": 1}
 
 
 def test_the_ledger_knows_who_when_and_which_epoch(
@@ -327,7 +327,7 @@ def test_a_key_that_does_not_open_stops_nobody_s_withdrawal(
     erasure.finish_withdrawal(work, **withdraw(session, people[0]))
     assert vault.epochs == {2}
     entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "keys.renewed")).one()
-    assert entry.details == {"epoch": 2, "keys": PEOPLE - 2, "damaged": [people[1].id]}
+    assert entry.details == {"epoch": 2, "keys": PEOPLE - 2, "damaged": 1}
     with pytest.raises(KeyDestroyed):
         vault._check(people[1].uid, consent.key_of(vault, people[1]))
 

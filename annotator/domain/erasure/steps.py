@@ -116,7 +116,10 @@ def _begin(session: Session, erasure_id: int) -> _Task:
 
 def _go_on(session: Session, task: _Task, following: str) -> None:
     erasure = session.get_one(Erasure, task.id, with_for_update=True)
-    if following == DONE and erasure.step != DONE:  # another worker may have been faster
+    if erasure.step == DONE:  # another worker was faster
+        task.step = DONE
+        return
+    if following == DONE:
         erasure.finished_at = now()
         erasure.error = erasure.retry_at = None
         audit.append(session, action="erasure.finished", actor="worker", epoch=task.epoch)
