@@ -49,7 +49,7 @@ from tests.factories import (
     make_subject,
     make_user,
 )
-from tests.fakes import FakeTools, FakeWork, bury
+from tests.fakes import FakeTools, FakeWork, WritingWork, bury
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -621,16 +621,13 @@ def test_things_that_keep_turning_up_end_the_job_not_the_promise(
     assert person.read_all()
 
 
-class BusyWork(FakeWork):
-    """Transactions as the doors open them: writers wait for each other."""
+class BusyWork(WritingWork):
+    """Leaves others a gap between two transactions, as the doors do."""
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
-            session.connection(execution_options={"writing": True})
+        with super().transaction() as session:
             yield session
-            session.commit()
-            bury(session, self.tools.vault)
         time.sleep(0.002)
 
 
