@@ -109,11 +109,20 @@ def settle_database(engine: Engine) -> None:
 
 
 def find_blobs(engine: Engine) -> Iterator[str]:
-    """Ids of every blob that a row points to: columns of blob ids are named so."""
+    """Ids of every blob that a row points to: columns of blob ids are named so.
+
+    A database of an older schema has fewer of them.
+    """
     with engine.connect() as connection:
+        there = inspect(connection)
+        known = set(there.get_table_names())
         for found in Base.metadata.sorted_tables:
+            if found.name not in known:
+                continue
+            names = {each["name"] for each in there.get_columns(found.name)}
             for each in found.columns:
-                if each.name.endswith("blob") and not isinstance(each.type, JSON):
+                blob = each.name.endswith("blob") and not isinstance(each.type, JSON)
+                if blob and each.name in names:
                     query = select(each).where(each.is_not(None))
                     yield from connection.execution_options(yield_per=ROWS).scalars(query)
 
