@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 from sqlalchemy.orm import Session
@@ -55,6 +56,12 @@ KINDS: Mapping[str, Callable[..., dict[str, Any] | None]] = {
     "rekey_subject": keys.rekey_subject,
 }
 URGENT = frozenset({"erase"})
+# What begins by itself when its time has come; each looks whether it has.
+DUE: Sequence[Callable[[Session], object]] = (
+    erasure.resume_withdrawals,
+    retention.start_daily_sweep,
+    upkeep.start_daily_sweep,
+)
 SILENT_BEATS = 3  # a worker whose heart missed this many beats is dead
 REPORT_SECONDS = 0.5  # progress is written at most this often
 UNEXPECTED = "Something unexpected went wrong; the worker's log has the details."
@@ -203,9 +210,8 @@ def sweep_jobs(tools: Toolbox) -> list[int]:
     """Puts jobs of dead workers back and starts what is due; returns all jobs that wait."""
     silent = timedelta(seconds=SILENT_BEATS * tools.settings.job_heartbeat_seconds)
     with tools.transaction() as session:
-        erasure.resume_withdrawals(session)
-        upkeep.start_daily_sweep(session)
-        retention.plan_sweep(session)
+        for start in DUE:
+            start(session)
         return jobs.requeue_dead(session, silent_for=silent)
 
 
@@ -244,8 +250,7 @@ def serve(tools: Toolbox) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             previous[number] = signal.getsignal(number)
             signal.signal(number, stop)
-        for work in (_sweep_forever, _sign_forever):
-            threading.Thread(target=work, args=(tools, stopping), daemon=True).start()
+        _start_duties(tools, stopping)
 
     from celery.platforms import SecurityWarning  # noqa: PLC0415 - see bootstrap.queue
     from celery.signals import worker_ready  # noqa: PLC0415 - likewise
@@ -267,34 +272,50 @@ def serve(tools: Toolbox) -> None:
     )
 
 
-def _sweep_forever(tools: Toolbox, stopping: threading.Event) -> None:
-    """Finds jobs whose worker died or whose wake-up call was lost, also those from before."""
-    every = SILENT_BEATS * tools.settings.job_heartbeat_seconds
+def _start_duties(tools: Toolbox, stopping: threading.Event) -> None:
+    """What a worker does besides the jobs that it is woken for, each in a thread of its own."""
+    duties = (
+        (
+            partial(_wake_waiting, tools, stopping),
+            SILENT_BEATS * tools.settings.job_heartbeat_seconds,
+            "looking for lost jobs failed",
+        ),
+        (partial(_sign_log, tools), tools.settings.checkpoint_seconds, "signing the log failed"),
+    )
+    for step, every, trouble in duties:
+        named = {"every": every, "stopping": stopping, "trouble": trouble}
+        threading.Thread(target=_repeat, args=(step,), kwargs=named, daemon=True).start()
+
+
+def _repeat(
+    step: Callable[[], None], *, every: float, stopping: threading.Event, trouble: str
+) -> None:
+    """Does something again and again, whatever went wrong: it may be over the next time."""
     while True:
         try:
-            for job_id in sweep_jobs(tools):
-                if is_urgent(tools, job_id):
-                    run_job(tools, job_id, stopping=stopping)
-                else:
-                    tools.queue.wake(job_id)
-        except Exception as failure:  # the disk may be full now and free later
-            log.exception("looking for lost jobs failed")
+            step()
+        except Exception as failure:
+            log.exception(trouble)
             if is_sync_failure(failure):
                 stop_at_once()
         if stopping.wait(every):
             return
 
 
-def _sign_forever(tools: Toolbox, stopping: threading.Event) -> None:
-    """Signs the log again and again, and hands what was signed to the witness."""
-    while not stopping.wait(tools.settings.checkpoint_seconds):
-        try:
-            done = audit.mirror_log(tools.transaction, tools=tools)
-        except Exception:  # whatever it was, it may be over the next time
-            log.exception("the log could not be signed")
+def _wake_waiting(tools: Toolbox, stopping: threading.Event) -> None:
+    """Finds jobs whose worker died or whose wake-up call was lost, also those from before."""
+    for job_id in sweep_jobs(tools):
+        if is_urgent(tools, job_id):
+            run_job(tools, job_id, stopping=stopping)
         else:
-            if done.problem:
-                log.warning("the witness lacks a checkpoint: %s", done.problem)
+            tools.queue.wake(job_id)
+
+
+def _sign_log(tools: Toolbox) -> None:
+    """Signs the log, and hands what was signed to the witness."""
+    done = audit.mirror_log(tools.transaction, tools=tools)
+    if done.problem:
+        log.warning("the witness lacks a checkpoint: %s", done.problem)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ def make_subject(
     vault: Any,
     dataset: Dataset,
     purposes: Iterable[str] = PURPOSES,
+    *,
+    statement: consent.Statement | None = None,
     **fields: Any,
 ) -> Subject:
     """A person who agreed to some purposes an hour ago, for a year."""
@@ -71,8 +73,29 @@ def make_subject(
         expression="ticked",
         expires_at=then + dt.timedelta(days=365),
         at=then,
+        statement=statement,
+        vault=vault,
     )
     return subject
+
+
+def make_known_subject(session: Session, vault: Any, dataset: Dataset) -> Subject:
+    """A person of whom every text is sealed that there may be, and a signed paper.
+
+    Whatever is sealed holds the word Canary.
+    """
+    return make_subject(
+        session,
+        vault,
+        dataset,
+        name="Anna Canary",
+        contact="anna@canary.test",
+        guardian_name="Gudrun Canary",
+        guardian_contact="gudrun@canary.test",
+        statement=consent.Statement(
+            name="A. Canary", note="Canary said so aloud", scan=b"%PDF-1.7 Canary"
+        ),
+    )
 
 
 def make_face(

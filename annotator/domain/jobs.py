@@ -8,16 +8,17 @@ import datetime as dt
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.core.errors import Conflict, NotFound
 from annotator.domain.ports import Tools
-from annotator.models import Job
+from annotator.models import Installation, Job
 
 MAX_ATTEMPTS = 3
 ENDED = ("done", "failed", "cancelled")
+DAY = dt.timedelta(days=1)
 
 
 class Work(Protocol):
@@ -64,6 +65,32 @@ def enqueue(
     session.flush()
     session.info.setdefault("jobs", []).append(job.id)
     return job
+
+
+def start_daily(
+    session: Session,
+    *,
+    kind: str,
+    arguments: dict[str, Any],
+    rest: dt.timedelta = dt.timedelta(),
+    at: dt.datetime | None = None,
+) -> Job | None:
+    """Writes a job down when the last of its kind is a day old, however that one ended.
+
+    Args:
+        session: the open transaction.
+        kind: a name that ``annotator.worker`` knows.
+        arguments: ids and other primitives.
+        rest: how long a new installation is left alone before the first.
+        at: the present moment.
+    """
+    at = at or now()
+    # The lock keeps two workers from starting one each.
+    made = session.scalar(select(Installation.created_at).with_for_update())
+    last = session.scalar(select(func.max(Job.created_at)).where(Job.kind == kind))
+    if made is None or at < (last + DAY if last else made + rest):
+        return None
+    return enqueue(session, kind=kind, arguments=arguments)
 
 
 def get_job(session: Session, *, job_id: int) -> Job:

@@ -17,7 +17,6 @@ from annotator.domain import audit, consent, erasure, jobs
 from annotator.models import ConsentEvent, Dataset, Image, Job, Subject
 
 KIND = "expire"
-EVERY = dt.timedelta(days=1)
 ACTOR = "worker"
 
 
@@ -146,13 +145,9 @@ def find_due_of(session: Session, *, subject_id: int, at: dt.datetime) -> Iterat
         yield Due(subject_id, ended, erase)
 
 
-def plan_sweep(session: Session, *, at: dt.datetime | None = None) -> Job | None:
-    """Writes a sweep down when the last one is a day old; ``None`` when it is not yet time."""
-    moment = at or now()
-    newest = session.scalar(select(func.max(Job.created_at)).where(Job.kind == KIND))
-    if newest is not None and newest > moment - EVERY:
-        return None
-    return jobs.enqueue(session, kind=KIND, arguments={})
+def start_daily_sweep(session: Session, *, at: dt.datetime | None = None) -> Job | None:
+    """Has the worker sweep when the last time is a day ago; the first time at once."""
+    return jobs.start_daily(session, kind=KIND, arguments={}, at=at)
 
 
 def _close(session: Session, subject: Subject, purposes: tuple[str, ...]) -> None:

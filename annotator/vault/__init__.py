@@ -7,7 +7,8 @@ from annotator.vault.ledger import LEDGER_NAME, Ledger
 from annotator.vault.opening import collect_ways, create_vault, make_way, open_vault
 from annotator.vault.ring_report import EpochInfo, RingReport, report_ring
 from annotator.vault.slots import SlotInfo, WayIn
-from annotator.vault.vault import Vault, WrappedKey
+from annotator.vault.subject_keys import WrappedKey
+from annotator.vault.vault import Vault
 from annotator.vault.ways import Keyholder
 
 __all__ = [

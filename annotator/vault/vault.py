@@ -1,13 +1,8 @@
 """The vault: one object over a key ring and a store of sealed blobs."""
 
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import chain
-from os import urandom
 from typing import BinaryIO, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,15 +11,10 @@ from annotator.core.errors import InvalidInput, Tampered
 from annotator.vault.blobs import BlobStore, new_blob_id
 from annotator.vault.cipher import (
     CHUNK,
-    KEY_BYTES,
     PIECE_CHUNKS,
-    SIV_KEY_BYTES,
     HeldBytes,
-    Siv,
     authenticate,
     bind,
-    derive_key,
-    extend,
     open_range,
     open_stream,
     open_whole,
@@ -39,45 +29,10 @@ from annotator.vault.keys import (
     STORE,
     KeyRing,
 )
+from annotator.vault.subject_keys import SubjectKeys, WrappedKey
 
 _Read = TypeVar("_Read")
 _SIGNERS = {"log": LOG, "export": EXPORT}
-# Opened subject keys are kept this long, and this many, so that a page of one person's pictures
-# unwraps once. A change of the key ring empties the cache at once, in every process.
-_CACHE_SECONDS = 60.0
-_CACHE_SIZE = 256
-
-
-@dataclass(frozen=True, slots=True)
-class WrappedKey:
-    """A subject's key as the database stores it; useless without the key ring.
-
-    Attributes:
-        wrapped: 49 bytes: format byte, AES-SIV of the 32-byte key.
-        epoch: which key-encryption key wrapped it.
-        version: counts the keys that the subject has had, from 1.
-        previous: the key before this one, while the subject's things are being sealed anew: what
-            does not open with this key is tried with that one. Nothing is sealed with it.
-    """
-
-    wrapped: bytes
-    epoch: int
-    version: int
-    previous: "WrappedKey | None" = field(default=None, compare=False)
-
-    @property
-    def readable(self) -> "tuple[WrappedKey, ...]":
-        """The keys that open, in the order in which they are tried."""
-        return (self,) if self.previous is None else (self, self.previous)
-
-
-@dataclass(frozen=True, slots=True)
-class _SubjectKey:
-    """A subject's key, opened: one part for blobs, one for fields."""
-
-    blobs: bytes
-    fields: Siv
-    opened: float
 
 
 class Vault:
@@ -90,12 +45,9 @@ class Vault:
 
     def __init__(self, ring: KeyRing, blobs: BlobStore) -> None:
         self.install = ring.install
-        self._key_prefix = bind("subject-key", ring.install)
         self._ring = ring
         self._blobs = blobs
-        self._lock = threading.Lock()
-        self._cache: OrderedDict[tuple[str, WrappedKey], _SubjectKey] = OrderedDict()
-        self._cached_generation = ring.generation
+        self._keys = SubjectKeys(ring)
 
     @property
     def broken(self) -> bool:
@@ -116,10 +68,7 @@ class Vault:
 
     def create_key(self, subject: str, version: int = 1) -> WrappedKey:
         """A new random key for a subject, wrapped under the primary epoch."""
-        epoch = self._ring.primary
-        context = self._key_context(subject, epoch, version)
-        sealed = self._ring.epoch_cipher(epoch).seal(urandom(KEY_BYTES), context)
-        return WrappedKey(sealed, epoch, version)
+        return self._keys.create(subject, version)
 
     def restore_key(
         self, wrapped: bytes, epoch: int, version: int, previous: WrappedKey | None = None
@@ -134,27 +83,12 @@ class Vault:
         committed. A key that does not open ends the iteration with its error; ``rewrap`` takes the
         others one by one.
         """
-        return self._rewrap(keys, self._ring.add_epoch())
+        return self._keys.rewrap(keys, self._ring.add_epoch())
 
     def rewrap(self, subject: str, key: WrappedKey) -> WrappedKey:
         """The same key wrapped under the primary epoch; nothing sealed with it changes."""
-        (_, wrapped), *_ = self._rewrap([(subject, key)], self._ring.primary)
+        (_, wrapped), *_ = self._keys.rewrap([(subject, key)], self._ring.primary)
         return wrapped
-
-    def _rewrap(
-        self, keys: Iterable[tuple[str, WrappedKey]], epoch: int
-    ) -> Iterator[tuple[str, WrappedKey]]:
-        # A hundred thousand in about a second: each epoch's cipher is looked up once.
-        ciphers = {epoch: self._ring.epoch_cipher(epoch)}
-        target = ciphers[epoch]
-        for subject, key in keys:
-            source = ciphers.get(key.epoch)
-            if source is None:
-                source = ciphers[key.epoch] = self._ring.epoch_cipher(key.epoch)
-            prefix = extend(self._key_prefix, subject)
-            secret = source.open(key.wrapped, extend(prefix, key.epoch, key.version))
-            sealed = target.seal(secret, extend(prefix, epoch, key.version))
-            yield subject, WrappedKey(sealed, epoch, key.version)
 
     def destroy_epoch(self, epoch: int) -> None:
         """Destroys an old epoch's key, durably: what is still wrapped under it never opens again.
@@ -163,40 +97,7 @@ class Vault:
             Conflict: it is the primary epoch, or none.
         """
         self._ring.destroy_epoch(epoch)
-        with self._lock:
-            self._cache.clear()
-
-    def _unwrap(self, subject: str, key: WrappedKey) -> bytes:
-        cipher = self._ring.epoch_cipher(key.epoch)
-        return cipher.open(key.wrapped, self._key_context(subject, key.epoch, key.version))
-
-    def _key_context(self, subject: str, epoch: int, version: int) -> bytes:
-        return extend(self._key_prefix, subject, epoch, version)
-
-    def _subject_key(self, subject: str, key: WrappedKey) -> _SubjectKey:
-        generation, now, name = self._ring.generation, time.monotonic(), (subject, key)
-        with self._lock:
-            if generation != self._cached_generation:
-                self._cache.clear()
-                self._cached_generation = generation
-            found = self._cache.get(name)
-            if found is not None and now - found.opened < _CACHE_SECONDS:
-                self._cache.move_to_end(name)
-                return found
-        secret = self._unwrap(subject, key)
-        info = bind("subject-keys", self.install, subject)
-        both = derive_key(secret, info=info, length=KEY_BYTES + SIV_KEY_BYTES)
-        opened = _SubjectKey(both[:KEY_BYTES], Siv(both[KEY_BYTES:]), now)
-        with self._lock:
-            if generation == self._cached_generation:
-                # What nobody asked for in time goes as well, so that keys do not linger.
-                old = [each for each, at in self._cache.items() if now - at.opened > _CACHE_SECONDS]
-                for each in old:
-                    del self._cache[each]
-                self._cache[name] = opened
-                while len(self._cache) > _CACHE_SIZE:
-                    self._cache.popitem(last=False)
-        return opened
+        self._keys.forget()
 
     # Blobs
 
@@ -221,7 +122,7 @@ class Vault:
         Returns:
             The new blob's id, 32 hexadecimal digits.
         """
-        secret, blob = self._subject_key(subject, key).blobs, new_blob_id()
+        secret, blob = self._keys.open(subject, key).blobs, new_blob_id()
         context = self._blob_context(subject, blob, kind, revision)
         self._blobs.write(blob, seal_stream(secret, context, _read(data)))
         return blob
@@ -278,7 +179,7 @@ class Vault:
         """Reads with the newer of a person's keys, or with the one that it replaces."""
         keys = list(key.readable)
         while True:
-            secret = self._subject_key(subject, keys.pop(0)).blobs
+            secret = self._keys.open(subject, keys.pop(0)).blobs
             try:
                 return read(secret)
             except Tampered:  # the header commits to one key: nothing came out under this one
@@ -324,7 +225,7 @@ class Vault:
             NotFound: there is no such blob.
         """
         pieces = self.stream_blob(subject=subject, key=key, blob=blob, kind=kind, revision=revision)
-        secret, new = self._subject_key(subject, key).blobs, new_blob_id()
+        secret, new = self._keys.open(subject, key).blobs, new_blob_id()
         context = self._blob_context(subject, new, kind, revision)
         self._blobs.write(new, seal_stream(secret, context, pieces))
         return new
@@ -406,7 +307,7 @@ class Vault:
         The same text in the same cell seals to the same bytes.
         """
         context = bind(self.install, subject, table, column, row)
-        return self._subject_key(subject, key).fields.seal(text.encode(), context)
+        return self._keys.open(subject, key).fields.seal(text.encode(), context)
 
     def open_field(
         self, *, subject: str, key: WrappedKey, table: str, column: str, row: str, sealed: bytes
@@ -415,11 +316,11 @@ class Vault:
         context = bind(self.install, subject, table, column, row)
         newest, *older = key.readable
         try:
-            return self._subject_key(subject, newest).fields.open(sealed, context).decode()
+            return self._keys.open(subject, newest).fields.open(sealed, context).decode()
         except Tampered:
             if not older:
                 raise
-        return self._subject_key(subject, older[0]).fields.open(sealed, context).decode()
+        return self._keys.open(subject, older[0]).fields.open(sealed, context).decode()
 
     def seal_bytes(self, *, purpose: str, data: bytes) -> bytes:
         """Seals bytes of the installation that belong to no subject; rotations leave them alone."""

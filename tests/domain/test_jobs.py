@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from annotator.core.db import now
 from annotator.core.errors import Conflict, NotFound
 from annotator.domain import jobs
-from annotator.models import Dataset, Job
+from annotator.models import Dataset, Installation, Job
 from tests.factories import make_dataset
 
 
@@ -92,3 +92,21 @@ def test_jobs_are_listed_newest_first(session: Session, dataset: Dataset, job: J
     assert jobs.get_job(session, job_id=job.id) is job
     with pytest.raises(NotFound):
         jobs.get_job(session, job_id=4711)
+
+
+def test_a_daily_job_is_started_by_one_of_two_workers(session: Session) -> None:
+    moment = now()
+    session.add(Installation(install="x", context="research", created_at=moment))
+    session.commit()
+
+    def start(after: dt.timedelta, kind: str, rest: dt.timedelta = dt.timedelta()) -> bool:
+        job = jobs.start_daily(session, kind=kind, arguments={}, rest=rest, at=moment + after)
+        session.commit()
+        return job is not None
+
+    hour = dt.timedelta(hours=1)
+    assert [start(hour, "expire"), start(hour, "expire")] == [True, False]
+    assert not start(23 * hour, "sweep_blobs", jobs.DAY)
+    assert start(24 * hour, "sweep_blobs", jobs.DAY)
+    assert not start(23 * hour, "expire")
+    assert start(25 * hour, "expire")

@@ -24,7 +24,7 @@ from annotator.core.errors import (
     Tampered,
 )
 from annotator.vault import Vault, WrappedKey, create_vault, open_vault, verify_signature
-from annotator.vault.vault import _CACHE_SIZE
+from annotator.vault.subject_keys import _CACHE_SIZE
 
 FACE = os.urandom(20_000)
 Make = Callable[[str], Vault]
@@ -448,16 +448,16 @@ def test_the_cache_is_bounded(vault: Vault) -> None:
     for i in range(_CACHE_SIZE + 20):
         name = str(i)
         vault.seal_field(subject=name, key=vault.create_key(name), **CELL, text="x")
-    assert len(vault._cache) == _CACHE_SIZE
+    assert len(vault._keys._cache) == _CACHE_SIZE
 
 
 def test_the_cache_forgets(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     key = vault.create_key("anna")
     sealed = vault.seal_field(subject="anna", key=key, **CELL, text="x")
-    monkeypatch.setattr("annotator.vault.vault._CACHE_SECONDS", 0.0)
+    monkeypatch.setattr("annotator.vault.subject_keys._CACHE_SECONDS", 0.0)
     opened: list[object] = []
-    unwrap = vault._unwrap
-    monkeypatch.setattr(vault, "_unwrap", lambda *args: opened.append(args) or unwrap(*args))
+    unwrap = vault._keys._unwrap
+    monkeypatch.setattr(vault._keys, "_unwrap", lambda *args: opened.append(args) or unwrap(*args))
     vault.open_field(subject="anna", key=key, **CELL, sealed=sealed)
     assert len(opened) == 1
 
@@ -467,10 +467,10 @@ def test_keys_that_nobody_asks_for_are_dropped_with_the_next_one(
 ) -> None:
     for name in ("anna", "bert"):
         vault.seal_field(subject=name, key=vault.create_key(name), **CELL, text="x")
-    assert len(vault._cache) == 2
-    monkeypatch.setattr("annotator.vault.vault._CACHE_SECONDS", 0.0)
+    assert len(vault._keys._cache) == 2
+    monkeypatch.setattr("annotator.vault.subject_keys._CACHE_SECONDS", 0.0)
     vault.seal_field(subject="cleo", key=vault.create_key("cleo"), **CELL, text="x")
-    assert [name for name, _ in vault._cache] == ["cleo"]
+    assert [name for name, _ in vault._keys._cache] == ["cleo"]
 
 
 def test_blobs_may_lie_elsewhere(tmp_path: Path) -> None:

@@ -11,15 +11,16 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import event, select, update
+from sqlalchemy import delete, event, select, update
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
-from annotator.core.errors import Tampered
+from annotator.core.errors import KeyDestroyed, Tampered
 from annotator.domain.ports import SubjectKey, Vault
 from annotator.models import AuditEntry, AuditHead, AuditNode, AuditSalt, Subject
 from annotator.vault import merkle
@@ -29,15 +30,19 @@ VAULT = "vault"  # where a session keeps the way to the vault
 _PENDING = "audit_pending"
 _SALT_BYTES = 32
 Key = tuple[bytes, int, int]  # wrapped, epoch, version
+_PLACES = (
+    (Subject.wrapped_key, Subject.key_epoch, Subject.key_version),
+    (Subject.next_wrapped_key, Subject.next_key_epoch, Subject.next_key_version),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """An entry that waits for its place, and the key that its person has, or had until now."""
+    """An entry that waits for its place, and the keys that its person has, or had until now."""
 
     entry: AuditEntry
     subject: Subject | None
-    key: Key | None
+    keys: tuple[Key, ...]
 
 
 def append(
@@ -59,7 +64,7 @@ def append(
     """
     entry = AuditEntry(at=now(), action=action, actor=actor, details=details)
     session.add(entry)
-    session.info.setdefault(_PENDING, []).append(_Pending(entry, subject, _key_of(subject)))
+    session.info.setdefault(_PENDING, []).append(_Pending(entry, subject, _keys_of(subject)))
     return entry
 
 
@@ -105,18 +110,29 @@ def commit_to(*, salt: bytes, number: int) -> bytes:
 def open_salt(session: Session, *, vault: Vault, subject: Subject) -> bytes | None:
     """The salt by which a person's entries are found; ``None`` when there is none, or no more."""
     row = session.get(AuditSalt, subject.id)
-    key = _key_of(subject)
-    if row is None or key is None:
+    keys = _keys_of(subject)
+    if row is None or not keys:
         return None
-    return _unseal(vault, subject, vault.restore_key(*key), row.sealed)
+    return _unseal(vault, subject, _restore(vault, keys), row.sealed)
 
 
-def _key_of(subject: Subject | None) -> Key | None:
-    if subject is None or subject.wrapped_key is None:
-        return None
-    if subject.key_epoch is None or subject.key_version is None:
-        return None
-    return subject.wrapped_key, subject.key_epoch, subject.key_version
+def _keys_of(subject: Subject | None) -> tuple[Key, ...]:
+    """The person's key, and the one that is replacing it, if any."""
+    if subject is None:
+        return ()
+    return _whole(tuple(getattr(subject, column.key) for column in place) for place in _PLACES)
+
+
+def _whole(found: Iterable[tuple[Any, ...]]) -> tuple[Key, ...]:
+    return tuple(cast("Key", key) for key in found if None not in key)
+
+
+def _restore(vault: Vault, keys: tuple[Key, ...]) -> SubjectKey:
+    """Ready for the vault: it seals with the newest and opens with either."""
+    restored = vault.restore_key(*keys[0])
+    for key in keys[1:]:
+        restored = vault.restore_key(*key, restored)
+    return restored
 
 
 def _unseal(vault: Vault, subject: Subject, key: SubjectKey, sealed: bytes) -> bytes:
@@ -132,52 +148,70 @@ def _unseal(vault: Vault, subject: Subject, key: SubjectKey, sealed: bytes) -> b
 
 
 class _Names:
-    """Names people in the entries of one transaction; the head is held, so nobody else does."""
+    """Names people in the entries of one transaction; the head is held, so nobody else does.
 
-    def __init__(self, session: Session) -> None:
+    The keys are read now: they may have been renewed or replaced since the person was loaded. Who
+    replaces or destroys a key holds the head, too, when that comes into force.
+    """
+
+    def __init__(self, session: Session, waiting: list[_Pending]) -> None:
         self._session = session
-        self._known: dict[int, tuple[AuditSalt, bytes]] = {}
-        self._gone: list[AuditSalt] = []
+        self._known: dict[int, tuple[AuditSalt, bytes] | None] = {}
+        self._gone: set[int] = set()
+        # What the person had before this transaction destroyed it; the latest that was seen.
+        self._last = {item.subject.id: item.keys for item in waiting if item.subject and item.keys}
 
     def commit(self, item: _Pending) -> bytes | None:
         """The commitment for an entry; ``None`` when it is about nobody who can be named."""
         subject, way = item.subject, self._session.info.get(VAULT)
-        if subject is None or way is None:
+        if subject is None:
             return None
         if subject.id not in self._known:
-            key = self._read_key(subject)
-            found = self._find(subject, key or item.key, way)
-            if found is None:
-                return None
-            self._known[subject.id] = found
-            if key is None:
-                self._gone.append(found[0])
-        row, salt = self._known[subject.id]
+            self._known[subject.id] = self._find(subject, way and way())
+        found = self._known[subject.id]
+        if found is None:
+            return None
+        row, salt = found
         row.count += 1
         return commit_to(salt=salt, number=row.count)
 
-    def _read_key(self, subject: Subject) -> Key | None:
-        """The key as it is now: keys may have been renewed since the person was loaded."""
-        query = select(Subject.wrapped_key, Subject.key_epoch, Subject.key_version)
-        wrapped, epoch, version = self._session.execute(query.where(Subject.id == subject.id)).one()
-        if wrapped is None or epoch is None or version is None:
+    def _find(self, subject: Subject, vault: Vault | None) -> tuple[AuditSalt, bytes] | None:
+        keys = self._read_keys(subject)
+        if not keys:
+            self._gone.add(subject.id)
+        if vault is None:
             return None
-        return wrapped, epoch, version
-
-    def _find(
-        self, subject: Subject, kept: Key | None, way: Callable[[], Vault]
-    ) -> tuple[AuditSalt, bytes] | None:
-        if kept is None:
-            return None
-        vault = way()
-        key = vault.restore_key(*kept)
         row = self._session.get(AuditSalt, subject.id, populate_existing=True)
-        if row is not None:
-            return row, _unseal(vault, subject, key, row.sealed)
+        if row is None:
+            return self._make(vault, subject, keys) if keys else None
+        if keys:
+            return row, self._open(vault, subject, keys, row.sealed)
+        # It is this transaction that destroys the key: any other took the salt along. Damage to
+        # either must not keep anybody from withdrawing.
+        last = self._last.get(subject.id)
+        with suppress(KeyDestroyed, Tampered):
+            return (row, self._open(vault, subject, last, row.sealed)) if last else None
+        return None
+
+    def _open(self, vault: Vault, subject: Subject, keys: tuple[Key, ...], sealed: bytes) -> bytes:
+        while True:
+            try:
+                return _unseal(vault, subject, _restore(vault, keys), sealed)
+            except KeyDestroyed:
+                # Everybody's keys are wrapped anew without the head; but all of them before any
+                # epoch is destroyed, so what is read now opens.
+                present = self._read_keys(subject)
+                if present in {(), keys}:
+                    raise
+                keys = present
+
+    def _make(
+        self, vault: Vault, subject: Subject, keys: tuple[Key, ...]
+    ) -> tuple[AuditSalt, bytes]:
         salt = secrets.token_bytes(_SALT_BYTES)
         sealed = vault.seal_field(
             subject=subject.uid,
-            key=key,
+            key=_restore(vault, keys),
             table="audit_salts",
             column="sealed",
             row=subject.uid,
@@ -187,10 +221,16 @@ class _Names:
         self._session.add(row)
         return row, salt
 
+    def _read_keys(self, subject: Subject) -> tuple[Key, ...]:
+        columns = [column for place in _PLACES for column in place]
+        query = select(*columns).where(Subject.id == subject.id)
+        found = tuple(self._session.execute(query).one())
+        return _whole((found[:3], found[3:]))
+
     def forget(self) -> None:
-        """A person whose key is destroyed in this transaction keeps no salt."""
-        for row in self._gone:
-            self._session.delete(row)
+        """A person whose key is destroyed keeps no salt, also where nobody could be named."""
+        if self._gone:
+            self._session.execute(delete(AuditSalt).where(AuditSalt.subject_id.in_(self._gone)))
 
 
 @event.listens_for(Session, "before_commit")
@@ -206,12 +246,24 @@ def place_entries(session: Session) -> None:
     session.info[_PENDING] = []
 
 
-def _place(session: Session, waiting: list[_Pending]) -> None:
+def hold_head(session: Session) -> merkle.Frontier:
+    """The tree's right edge; nobody else names anybody in the log before this commits.
+
+    It is the last lock that a transaction takes; whoever takes another one after it may wait for
+    somebody who waits for the head.
+
+    Raises:
+        Tampered: there is none.
+    """
     query = select(AuditHead.size, AuditHead.frontier).with_for_update()
     head = session.execute(query).one_or_none()
     if head is None:
         raise Tampered("The log has no head; nothing can be done that it would have to tell.")
-    frontier, names = merkle.Frontier(head.size, head.frontier), _Names(session)
+    return merkle.Frontier(head.size, head.frontier)
+
+
+def _place(session: Session, waiting: list[_Pending]) -> None:
+    frontier, names = hold_head(session), _Names(session, waiting)
     for item in waiting:
         entry = item.entry
         entry.position = frontier.size
@@ -223,7 +275,6 @@ def _place(session: Session, waiting: list[_Pending]) -> None:
     session.execute(update(AuditHead).values(size=frontier.size, frontier=frontier.data))
     session.flush()
     names.forget()
-    session.flush()
 
 
 def actor_of(user_id: int | None) -> str:

@@ -65,6 +65,7 @@ class _Work:
     def transaction(self) -> Iterator[Session]:
         """One transaction that writes."""
         with Session(self._engine, expire_on_commit=False) as session:
+            audit.entrust(session, vault=self.tools.vault)
             yield session
             session.commit()
 

@@ -29,11 +29,13 @@ from sqlalchemy import (
     table,
     text,
 )
+from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeDecorator
 
 from annotator.core import migrate
 from annotator.core.db import Base, open_engine
 from annotator.core.errors import Conflict
+from annotator.domain.holdings import blob_columns
 
 ROWS = 1000  # read and written at a time
 VERSIONS = "alembic_version"
@@ -109,22 +111,15 @@ def settle_database(engine: Engine) -> None:
 
 
 def find_blobs(engine: Engine) -> Iterator[str]:
-    """Ids of every blob that a row points to: columns of blob ids are named so.
-
-    A database of an older schema has fewer of them.
-    """
-    with engine.connect() as connection:
-        there = inspect(connection)
-        known = set(there.get_table_names())
-        for found in Base.metadata.sorted_tables:
-            if found.name not in known:
-                continue
-            names = {each["name"] for each in there.get_columns(found.name)}
-            for each in found.columns:
-                blob = each.name.endswith("blob") and not isinstance(each.type, JSON)
-                if blob and each.name in names:
-                    query = select(each).where(each.is_not(None))
-                    yield from connection.execution_options(yield_per=ROWS).scalars(query)
+    """Ids of every blob that a row names; a database of an older schema has fewer places."""
+    with Session(engine) as session:
+        there = inspect(session.connection())
+        tables = set(there.get_table_names())
+        for place in blob_columns():
+            name = place.table.name
+            if name in tables and place.name in {each["name"] for each in there.get_columns(name)}:
+                query = select(place).where(place.is_not(None))
+                yield from session.scalars(query.execution_options(yield_per=ROWS))
 
 
 def read_schema(path: Path) -> str:
@@ -166,9 +161,9 @@ def _sqlite(path: Path) -> Iterator[Engine]:
 
 def _copy_rows(source: Connection, target: Connection, report: Report) -> None:
     tables = Base.metadata.sorted_tables
-    for each in reversed(tables):  # what the migrations put into new tables, such as the log's head
-        target.execute(delete(each))
     total = sum(source.scalar(select(func.count()).select_from(each)) or 0 for each in tables)
+    for each in reversed(tables):  # a migration may have written rows of its own
+        target.execute(delete(each))
     done = 0
     for each in tables:
         reading = select(*(_as_text(one) for one in each.columns))

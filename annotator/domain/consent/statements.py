@@ -4,13 +4,13 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from annotator.core.errors import InvalidInput, NotFound
 from annotator.domain import audit
-from annotator.domain.consent.subjects import key_of
-from annotator.domain.ports import Vault
+from annotator.domain.consent.subjects import hold_key, key_of
+from annotator.domain.ports import SubjectKey, Vault
 from annotator.models import ASSENTS, PARTIES, ConsentStatement, Notice, Subject
 
 KIND = "evidence"  # of the sealed blob
@@ -126,14 +126,15 @@ def write_statement(
     if statement.name.strip() or statement.note.strip() or statement.scan:
         if vault is None:
             raise ValueError("a vault is needed to seal what was said")
-        _seal(vault, subject, row, statement)
+        _seal(hold_key(session, vault=vault, subject=subject), vault, subject, row, statement)
     session.add(row)
     session.flush()
     return row
 
 
-def _seal(vault: Vault, subject: Subject, row: ConsentStatement, statement: Statement) -> None:
-    key = key_of(vault, subject)
+def _seal(
+    key: SubjectKey, vault: Vault, subject: Subject, row: ConsentStatement, statement: Statement
+) -> None:
     for column, text in (("sealed_name", statement.name), ("sealed_note", statement.note)):
         if text.strip():
             sealed = vault.seal_field(
@@ -211,13 +212,10 @@ def open_words(vault: Vault, subject: Subject, statement: ConsentStatement, colu
     )
 
 
-def forget_statements(session: Session, *, subject: Subject) -> list[str]:
-    """Empties what is sealed of a person's statements; answers the blobs that have to go."""
-    blobs = []
-    query = select(ConsentStatement).where(ConsentStatement.subject_id == subject.id)
-    for row in session.scalars(query):
-        if row.evidence_blob is not None:
-            blobs.append(row.evidence_blob)
-        row.sealed_name = row.sealed_note = row.evidence_blob = row.evidence_type = None
-    session.flush()
-    return blobs
+def forget_statements(session: Session, *, subject: Subject) -> None:
+    """Empties what is sealed of a person's statements; their blobs have to go, too."""
+    session.execute(
+        update(ConsentStatement)
+        .where(ConsentStatement.subject_id == subject.id)
+        .values(sealed_name=None, sealed_note=None, evidence_blob=None, evidence_type=None)
+    )

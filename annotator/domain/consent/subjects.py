@@ -61,9 +61,14 @@ def create_subject(
         key_version=key.version,
         majority_at=majority_at,
     )
-    _seal(vault, subject, sealed_name=name, sealed_contact=contact)
     _seal(
-        vault, subject, sealed_guardian_name=guardian_name, sealed_guardian_contact=guardian_contact
+        vault,
+        subject,
+        key,
+        sealed_name=name,
+        sealed_contact=contact,
+        sealed_guardian_name=guardian_name,
+        sealed_guardian_contact=guardian_contact,
     )
     session.add(subject)
     session.flush()
@@ -198,9 +203,9 @@ def set_guardian(
     Raises:
         KeyDestroyed: they withdrew.
     """
-    key_of(vault, subject)
+    key = hold_key(session, vault=vault, subject=subject)
     subject.majority_at = majority_at
-    _seal(vault, subject, sealed_guardian_name=name, sealed_guardian_contact=contact)
+    _seal(vault, subject, key, sealed_guardian_name=name, sealed_guardian_contact=contact)
     session.flush()
     actor = actor or audit.actor_of(by)
     audit.append(session, action="subject.guardian_set", actor=actor, subject=subject)
@@ -221,8 +226,7 @@ def open_column(vault: Vault, subject: Subject, column: str) -> str:
     )
 
 
-def _seal(vault: Vault, subject: Subject, **columns: str) -> None:
-    key = key_of(vault, subject)
+def _seal(vault: Vault, subject: Subject, key: SubjectKey, **columns: str) -> None:
     for column, text in columns.items():
         if text.strip():
             sealed = vault.seal_field(

@@ -28,8 +28,24 @@ from annotator.domain.erasure.keys import renew_epoch
 from annotator.domain.erasure.progress import pause_after
 from annotator.models import ERASURE_STEPS, Erasure, Subject
 
-# Deleted rows of these may be left in the database's journal.
-TABLES = ("subjects", "images", "faces", "predictions", "cluster_members", "tasks", "annotations")
+# Deleted rows of these, or emptied ones, may be left in the database's journal.
+TABLES = (
+    "annotations",
+    "audit_salts",
+    "cluster_members",
+    "erasures",
+    "export_items",
+    "faces",
+    "images",
+    "leases",
+    "predictions",
+    "retired_blobs",
+    "reviews",
+    "skips",
+    "statements",
+    "subjects",
+    "tasks",
+)
 SHORT, LONG = 1.0, 10.0  # seconds that are waited for readers of the journal
 DONE = ERASURE_STEPS[-1]
 

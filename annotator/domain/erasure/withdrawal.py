@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.core.errors import Conflict, InvalidInput
-from annotator.domain import audit, consent, jobs
+from annotator.domain import audit, consent, holdings, jobs
 from annotator.domain.erasure.consequences import Consequences, foresee
 from annotator.domain.erasure.keys import destroy_keys
 from annotator.domain.labelling.lending import give_back
@@ -96,11 +96,10 @@ def withdraw_subject(
     subject.sealed_name = subject.sealed_contact = subject.group = None
     subject.sealed_guardian_name = subject.sealed_guardian_contact = subject.majority_at = None
     subject.withdrawn_at = now()
-    blobs = [
-        *_delete_faces(session, subject),
-        *consent.forget_statements(session, subject=subject),
-        *_mark(session, subject, consequences, actor),
-    ]
+    blobs = holdings.list_blobs(session, subject_id=subject.id)
+    _delete_faces(session, subject)
+    consent.forget_statements(session, subject=subject)
+    blobs += _mark(session, subject, consequences, actor)
     job = _begin(session, subject, PURPOSES, blobs=blobs, epoch=epoch, by=by)
     return Withdrawal(consequences, job, tuple(blobs))
 
@@ -193,7 +192,8 @@ def end_use(session: Session, *, subject: Subject) -> None:
 
 def _lock(session: Session, subject: Subject) -> None:
     """Waits for an export that is just being written down, and keeps the next one waiting."""
-    session.refresh(subject, with_for_update=True)
+    # Rows may still be added that point to theirs, as the log does when it holds its head.
+    session.refresh(subject, with_for_update={"key_share": True})
     if subject.withdrawn_at is not None:
         raise Conflict("This person withdrew everything already.")
 
@@ -206,14 +206,8 @@ def _tasks(subject: Subject) -> Select[int]:
     return select(Task.id).where(Task.face_id.in_(_faces(subject)))
 
 
-def _delete_faces(session: Session, subject: Subject) -> list[str]:
-    """Deletes every row that came from the person's face; answers the blobs they pointed to."""
-    images = session.execute(
-        select(Image.original_blob, Image.redacted_blob).where(Image.subject_id == subject.id)
-    ).all()
-    crops = session.scalars(select(Face.crop_blob).where(Face.subject_id == subject.id)).all()
-    retired = select(RetiredBlob.blob).where(RetiredBlob.subject_id == subject.id)
-    replaced = session.scalars(retired).all()
+def _delete_faces(session: Session, subject: Subject) -> None:
+    """Deletes every row that came from the person's face."""
     session.execute(delete(RetiredBlob).where(RetiredBlob.subject_id == subject.id))
     _delete_guesses(session, subject)
     for table in (Annotation, Lease, Skip, Review):
@@ -225,7 +219,6 @@ def _delete_faces(session: Session, subject: Subject) -> list[str]:
     session.execute(delete(Face).where(Face.subject_id == subject.id))
     session.execute(delete(Image).where(Image.subject_id == subject.id))
     session.expire_all()
-    return [blob for pair in images for blob in pair if blob is not None] + [*crops, *replaced]
 
 
 def _delete_guesses(session: Session, subject: Subject) -> None:

@@ -5,13 +5,10 @@ wrapped anew by ``erasure.renew_epoch``.
 """
 
 from annotator.domain.keys.counting import KeyCount, Unfinished, count_keys, count_unfinished
-from annotator.domain.keys.holdings import BLOBS, FIELDS
 from annotator.domain.keys.rekeying import rekey_subject, start_rekeying
 from annotator.domain.keys.renewing import start_renewal
 
 __all__ = [
-    "BLOBS",
-    "FIELDS",
     "KeyCount",
     "Unfinished",
     "count_keys",

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from annotator.core.db import now
 from annotator.core.errors import Conflict, KeyDestroyed, NotFound, Tampered
 from annotator.domain import audit, consent, jobs
-from annotator.domain.keys.holdings import FIELDS, FieldColumn, HeldBlob, list_blobs
+from annotator.domain.holdings import BLOBS, FIELDS, SALTS, Holding, Item, list_items
 from annotator.domain.ports import SubjectKey, Vault
 from annotator.models import Installation, Job, RetiredBlob, Subject
 
@@ -72,7 +72,7 @@ def start_rekeying(
     """
     # Keys are not renewed while one is being made: see ``consent.create_subject``.
     session.execute(select(Installation.id).with_for_update(read=True))
-    session.refresh(subject, with_for_update=True)
+    session.refresh(subject, with_for_update={"key_share": True})
     key = consent.key_of(vault, subject)
     if subject.next_wrapped_key is None:
         coming = vault.create_key(subject.uid, key.version + 1)
@@ -108,11 +108,11 @@ def rekey_subject(work: jobs.Work, *, subject_id: int) -> dict[str, int | None]:
     for _ in range(ROUNDS):
         with work.transaction() as session:
             keys = _read_keys(session, work.tools.vault, subject_id)
-            held = list_blobs(session, subject_id=subject_id)
+            held = _list_blobs(session, work.tools.vault, subject_id)
         if keys is None:
             break
         _reseal_all(
-            work, subject_id, [each for each in held if each.blob not in progress.done], progress
+            work, subject_id, [each for each in held if each.value not in progress.done], progress
         )
         with work.transaction() as session:
             if _put_in_force(session, work.tools.vault, subject_id, progress):
@@ -136,16 +136,14 @@ def _read_keys(session: Session, vault: Vault, subject_id: int) -> _Keys | None:
     return _Keys(subject.uid, consent.key_of(vault, subject), coming)
 
 
-def _reseal_all(
-    work: jobs.Work, subject_id: int, todo: list[HeldBlob], progress: _Progress
-) -> None:
+def _reseal_all(work: jobs.Work, subject_id: int, todo: list[Item], progress: _Progress) -> None:
     for start in range(0, len(todo), CHUNK):
         chunk = todo[start : start + CHUNK]
         with work.transaction() as session:
             keys = _read_keys(session, work.tools.vault, subject_id)
         if keys is None:
             return
-        moved: list[tuple[HeldBlob, str]] = []
+        moved: list[tuple[Item, str]] = []
         try:
             for each in chunk:
                 new = _reseal(work.tools.vault, keys, each, progress)
@@ -159,17 +157,17 @@ def _reseal_all(
         work.report(min(start + CHUNK, len(todo)), len(todo))
 
 
-def _reseal(vault: Vault, keys: _Keys, each: HeldBlob, progress: _Progress) -> str | None:
+def _reseal(vault: Vault, keys: _Keys, each: Item, progress: _Progress) -> str | None:
     try:
-        if vault.opens_blob(subject=keys.uid, key=keys.coming, blob=each.blob, kind=each.kind):
-            progress.done.add(each.blob)
+        if vault.opens_blob(subject=keys.uid, key=keys.coming, blob=each.value, kind=each.kind):
+            progress.done.add(each.value)
             return None
-        return vault.reseal_blob(subject=keys.uid, key=keys.both, blob=each.blob, kind=each.kind)
+        return vault.reseal_blob(subject=keys.uid, key=keys.both, blob=each.value, kind=each.kind)
     except NotFound:
         # Gone, or replaced since its row was read; a row that still names it next time is damaged.
-        (progress.damaged if each.blob in progress.missed else progress.missed).add(each.blob)
+        (progress.damaged if each.value in progress.missed else progress.missed).add(each.value)
     except Tampered:
-        progress.damaged.add(each.blob)
+        progress.damaged.add(each.value)
     return None
 
 
@@ -177,24 +175,24 @@ def _write(
     session: Session,
     subject_id: int,
     keys: _Keys,
-    moved: Iterable[tuple[HeldBlob, str]],
+    moved: Iterable[tuple[Item, str]],
     progress: _Progress,
 ) -> None:
     """Points rows to the new blobs; what came too late is deleted."""
     subject = session.get_one(Subject, subject_id)
     current = consent.hold_if_sealing(session, subject=subject, key=keys.coming)
     for each, new in moved:
-        table, column = each.place.table, each.place.column
+        place = each.holding
         changed = current and session.scalar(
-            update(table)
-            .where(table.id == each.row_id, getattr(table, column) == each.blob)
-            .values({column: new})
-            .returning(table.id)
+            update(place.owner)
+            .where(place.number == each.id, place.column == each.value)
+            .values({place.column: new})
+            .returning(place.number)
         )
         if not changed:
             session.info.setdefault("dead_blobs", []).append(new)
             continue
-        session.add(RetiredBlob(blob=each.blob, subject_id=subject_id, retired_at=now()))
+        session.add(RetiredBlob(blob=each.value, subject_id=subject_id, retired_at=now()))
         progress.done.add(new)
         progress.moved += 1
 
@@ -207,18 +205,27 @@ def _put_in_force(session: Session, vault: Vault, subject_id: int, progress: _Pr
     """
     # Whoever seals for this person holds the row, too: see ``consent.hold_key``.
     session.execute(select(Installation.id).with_for_update(read=True))
-    session.execute(select(Subject.id).where(Subject.id == subject_id).with_for_update())
+    # Rows may still be added that point to theirs, as the log does when it holds its head.
+    own = select(Subject.id).where(Subject.id == subject_id)
+    session.execute(own.with_for_update(key_share=True))
     keys = _read_keys(session, vault, subject_id)
     if keys is None:
         return True
-    broken = sum(_reseal_fields(session, vault, keys, subject_id, place) for place in FIELDS)
     left = [
         each
-        for each in list_blobs(session, subject_id=subject_id)
-        if each.blob not in progress.done and not _is_done(vault, keys, each)
+        for each in _list_blobs(session, vault, subject_id)
+        if each.value not in progress.done and not _is_done(vault, keys, each)
     ]
-    if any(each.blob not in progress.damaged for each in left):
+    if any(each.value not in progress.damaged for each in left):
         return False
+    broken = sum(
+        _reseal_fields(session, vault, keys, subject_id, place)
+        for place in FIELDS
+        if place is not SALTS
+    )
+    # Whoever names this person in the log takes the head first and the salt after it; as we do.
+    audit.hold_head(session)
+    broken += _reseal_fields(session, vault, keys, subject_id, SALTS)
     if left or broken:
         raise Tampered(
             f"{len(left)} pictures and {broken} texts of this person do not open and cannot be "
@@ -245,30 +252,39 @@ def _put_in_force(session: Session, vault: Vault, subject_id: int, progress: _Pr
     return True
 
 
-def _is_done(vault: Vault, keys: _Keys, each: HeldBlob) -> bool:
+def _list_blobs(session: Session, vault: Vault, subject_id: int) -> list[Item]:
+    return [
+        each
+        for holding in BLOBS
+        if not holding.archive
+        for each in list_items(session, holding=holding, vault=vault, subject_id=subject_id)
+    ]
+
+
+def _is_done(vault: Vault, keys: _Keys, each: Item) -> bool:
     try:
-        return vault.opens_blob(subject=keys.uid, key=keys.coming, blob=each.blob, kind=each.kind)
+        return vault.opens_blob(subject=keys.uid, key=keys.coming, blob=each.value, kind=each.kind)
     except NotFound:
         return False
 
 
 def _reseal_fields(
-    session: Session, vault: Vault, keys: _Keys, subject_id: int, place: FieldColumn
+    session: Session, vault: Vault, keys: _Keys, subject_id: int, place: Holding
 ) -> int:
     """Seals the texts of one column again; answers how many open with neither key."""
-    column, broken = getattr(place.table, place.column), 0
-    query = select(place.table).where(place.of(subject_id), column.is_not(None))
-    for row in session.scalars(query.execution_options(populate_existing=True)):
-        table, name = place.cell
-        cell = {"subject": keys.uid, "table": table, "column": name, "row": place.row(row)}
+    broken = 0
+    for each in list_items(session, holding=place, vault=vault, subject_id=subject_id):
+        cell = {"subject": keys.uid, "table": place.table, "column": each.kind, "row": each.row}
         try:
-            text = vault.open_field(**cell, key=keys.both, sealed=getattr(row, place.column))
+            text = vault.open_field(**cell, key=keys.both, sealed=each.value)
         except Tampered:
             broken += 1
             continue
         # The same text in the same cell seals to the same bytes: what is done stays as it is.
-        setattr(row, place.column, vault.seal_field(**cell, key=keys.coming, text=text))
-    session.flush()
+        sealed = vault.seal_field(**cell, key=keys.coming, text=text)
+        session.execute(
+            update(place.owner).where(place.number == each.id).values({place.column: sealed})
+        )
     return broken
 
 

@@ -1,6 +1,5 @@
 """Keeping what is stored sound: naming damage, and removing what belongs to nothing."""
 
-from annotator.domain.upkeep.holdings import BLOBS, FIELDS
 from annotator.domain.upkeep.scrubbing import Damage, Scrub, parse_position
 from annotator.domain.upkeep.sweeping import (
     GRACE,
@@ -12,8 +11,6 @@ from annotator.domain.upkeep.sweeping import (
 )
 
 __all__ = [
-    "BLOBS",
-    "FIELDS",
     "GRACE",
     "Damage",
     "Scrub",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from annotator.core.errors import (
@@ -19,8 +19,7 @@ from annotator.core.errors import (
     StorageFailed,
     Tampered,
 )
-from annotator.domain.ports import Vault
-from annotator.domain.upkeep.holdings import (
+from annotator.domain.holdings import (
     BLOBS,
     FIELDS,
     KEYS,
@@ -28,10 +27,11 @@ from annotator.domain.upkeep.holdings import (
     Item,
     count_items,
     list_items,
-    name_datasets,
 )
+from annotator.domain.ports import Vault
+from annotator.models import Dataset
 
-ORDER = (KEYS, *FIELDS, *BLOBS)  # a key that does not open explains what follows
+ORDER = (*KEYS, *FIELDS, *BLOBS)  # a key that does not open explains what follows
 AT_ONCE = 200  # rows
 THREADS = 4  # opened at once: an object store's answers overlap
 REASONS = {
@@ -47,7 +47,7 @@ class Damage:
     """One sealed thing that does not open; no personal data in it.
 
     Attributes:
-        what: ``image``, ``face``, ``export``, ``model``, ``person`` or ``prediction``.
+        what: ``image``, ``face``, ``export``, ``model``, ``person``, ``statement``, ``prediction``.
         id: its number.
         part: which part of it.
         blob: the blob's id; empty for a field of the database.
@@ -92,7 +92,7 @@ class Scrub:
         engine: Engine,
         *,
         vault: Vault,
-        start: tuple[str, int] = (KEYS.name, 0),
+        start: tuple[str, int] = (ORDER[0].name, 0),
         report: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
         self._engine, self._vault, self._report = engine, vault, report
@@ -105,7 +105,8 @@ class Scrub:
         name, after = self._start
         first = next(at for at, holding in enumerate(ORDER) if holding.name == name)
         with Session(self._engine) as session:
-            datasets = name_datasets(session)
+            named = session.execute(select(Dataset.id, Dataset.name))
+            datasets = {number: name for number, name in named}  # noqa: C416 - rows are no pairs
             total = count_items(session, holding=ORDER[first], after=after)
             total += sum(count_items(session, holding=holding) for holding in ORDER[first + 1 :])
         with ThreadPoolExecutor(THREADS, thread_name_prefix="scrub") as pool:
@@ -134,9 +135,7 @@ class Scrub:
     def _again(self, item: Item) -> tuple[Item, str] | None:
         """What the row says now, if that does not open either."""
         with Session(self._engine) as session:
-            found = list_items(
-                session, holding=item.holding, vault=self._vault, after=0, limit=1, only=item.id
-            )
+            found = list_items(session, holding=item.holding, vault=self._vault, only=item.id)
         reason = self._open(found[0])[0] if found else ""
         return (found[0], reason) if reason else None
 
@@ -156,7 +155,7 @@ class Scrub:
             return sum(map(len, pieces))
         if item.key is None:
             raise KeyDestroyed
-        if item.holding is KEYS:
+        if item.holding in KEYS:
             self._vault.rewrap(item.subject, item.key)  # opens it; what comes out is thrown away
         elif isinstance(item.value, bytes):
             self._vault.open_field(

@@ -25,14 +25,13 @@ from annotator.core.db import now, oldest_transaction
 from annotator.core.errors import Conflict
 from annotator.core.locks import alone
 from annotator.domain import audit, jobs
+from annotator.domain.holdings import list_named
 from annotator.domain.ports import Vault
-from annotator.domain.upkeep.holdings import list_named
 from annotator.models import Installation, Job
 
 log = logging.getLogger(__name__)
 
 GRACE = dt.timedelta(hours=24)
-EVERY = dt.timedelta(hours=24)
 CLOCKS = dt.timedelta(minutes=10)  # by which the clocks of several machines may differ
 SUSPICIOUS = 100  # orphans; so many, and more than half of everything, look like a wrong database
 KIND = "sweep_blobs"
@@ -162,11 +161,7 @@ def sweep_storage(work: jobs.Work, *, grace_hours: int) -> dict[str, int]:
 
 def start_daily_sweep(session: Session, *, at: dt.datetime | None = None) -> Job | None:
     """Has the worker sweep when the last time is a day ago; the first time a day after set-up."""
-    at = at or now()
-    # The lock keeps two workers from starting one each.
-    made = session.scalar(select(Installation.created_at).with_for_update())
-    last = session.scalar(select(func.max(Job.created_at)).where(Job.kind == KIND)) or made
-    if last is None or at - last < EVERY:
-        return None
     hours = int(GRACE.total_seconds() // 3600)
-    return jobs.enqueue(session, kind=KIND, arguments={"grace_hours": hours})
+    return jobs.start_daily(
+        session, kind=KIND, arguments={"grace_hours": hours}, rest=jobs.DAY, at=at
+    )

@@ -3,7 +3,7 @@
 import datetime as dt
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,22 @@ from sqlalchemy.orm import Session
 
 from annotator.core.db import Base, explain, open_engine
 from annotator.core.errors import StorageFull, Tampered
-from annotator.domain import audit, consent, erasure
-from annotator.models import PURPOSES, AuditEntry, AuditSalt, ConsentEvent, Notice, Subject
+from annotator.domain import audit, consent, erasure, keys
+from annotator.models import (
+    PURPOSES,
+    AuditEntry,
+    AuditSalt,
+    ConsentEvent,
+    Installation,
+    Notice,
+    Subject,
+)
+from annotator.vault import create_vault
 from tests.factories import make_dataset, make_subject
-from tests.fakes import FakeVault, FakeWork
+from tests.fakes import FakeTools, FakeVault, FakeWork
 
 THREADS, ROUNDS = 6, 20
+Change = Callable[[FakeWork, int], None]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -228,3 +238,172 @@ def _count(session: Session) -> tuple[int, int, int]:
     events = session.scalar(select(func.count(ConsentEvent.id))) or 0
     entries = session.scalar(select(func.count(AuditEntry.id))) or 0
     return events, entries, audit.read_head(session).size
+
+
+# Keys that change between an entry and its commit
+
+
+@pytest.fixture
+def real(database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeWork:
+    """Work around a real vault: only that one tells keys apart."""
+    monkeypatch.setattr("annotator.domain.keys.rekeying.GRACE_SECONDS", 0.0)
+    vault, _ = create_vault(tmp_path / "vault", key_file=tmp_path / "unlock.key")
+    with Session(database) as session:
+        session.add(Installation(install=vault.install, context="research"))
+        session.commit()
+    return FakeWork(database, FakeTools(vault=vault))
+
+
+def add_person(real: FakeWork) -> tuple[int, bytes]:
+    """Somebody, and the salt by which the log knows them."""
+    vault = real.tools.vault
+    with real.transaction() as session:
+        number = make_subject(session, vault, make_dataset(session), name="Anna").id
+    with Session(real.engine) as session:
+        person = session.get_one(Subject, number)
+        salt = audit.open_salt(session, vault=vault, subject=person)
+    assert salt is not None
+    return number, salt
+
+
+def rekey(real: FakeWork, number: int) -> None:
+    with real.transaction() as session:
+        person = session.get_one(Subject, number)
+        keys.start_rekeying(session, vault=real.tools.vault, subject=person)
+    keys.rekey_subject(real, subject_id=number)
+
+
+def start(real: FakeWork, number: int) -> None:
+    with real.transaction() as session:
+        person = session.get_one(Subject, number)
+        keys.start_rekeying(session, vault=real.tools.vault, subject=person)
+
+
+def renew(real: FakeWork, number: int) -> None:
+    del number
+    erasure.renew_epoch(real)
+
+
+def withdraw(real: FakeWork, number: int) -> None:
+    with real.transaction() as session:
+        person = session.get_one(Subject, number)
+        done = erasure.withdraw_subject(session, subject=person, by=None)
+    erasure.finish_withdrawal(real, **done.job.arguments)
+
+
+def tell(real: FakeWork, number: int, meanwhile: Sequence[Change]) -> None:
+    """Writes an entry about a person who was loaded, or told of, before other things happen."""
+    info = {audit.VAULT: lambda: real.tools.vault}
+    with Session(real.engine, expire_on_commit=False, info=info) as session:
+        person = session.get_one(Subject, number)
+        if real.engine.dialect.name == "postgresql":
+            audit.append(session, action="thing.done", actor="cli", subject=person)
+            session.flush()
+        else:  # one writer at a time: the person is stale, and what is told comes later
+            session.commit()
+        for change in meanwhile:
+            change(real, number)
+        if real.engine.dialect.name == "sqlite":
+            session.connection(execution_options={"writing": True})
+            audit.append(session, action="thing.done", actor="cli", subject=person)
+        session.commit()
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [(renew,), (rekey,), (start,), (rekey, renew), (start, renew), (renew, rekey, renew)],
+)
+def test_new_keys_between_an_entry_and_its_commit_are_no_trouble(
+    real: FakeWork, meanwhile: Sequence[Change]
+) -> None:
+    number, salt = add_person(real)
+    for _ in range(2):
+        tell(real, number, meanwhile)
+    with Session(real.engine) as session:
+        found = [entry.action for _, entry in audit.find_about(session, salt=salt)]
+        assert found.count("thing.done") == 2
+        person = session.get_one(Subject, number)
+        assert audit.open_salt(session, vault=real.tools.vault, subject=person) == salt
+        report = audit.verify_log(session, verifier=audit.verifier_of(real.tools.vault))
+        assert report.problems == ()
+
+
+@pytest.mark.parametrize("meanwhile", [(withdraw,), (rekey, withdraw), (start, withdraw)])
+def test_an_entry_about_somebody_who_withdraws_before_its_commit_names_nobody(
+    real: FakeWork, meanwhile: Sequence[Change]
+) -> None:
+    number, salt = add_person(real)
+    tell(real, number, meanwhile)
+    with Session(real.engine) as session:
+        told = [entry for entry in read_log(session) if entry.action == "thing.done"]
+        assert [entry.subject for entry in told] == [None]
+        actions = [entry.action for _, entry in audit.find_about(session, salt=salt)]
+        assert actions[-1] == "subject.erased"
+        assert session.scalars(select(AuditSalt)).all() == []
+
+
+def test_a_key_that_is_renewed_while_the_head_is_held_is_read_again(
+    real: FakeWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if real.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer, so nobody renews anything meanwhile")
+    number, salt = add_person(real)
+    vault = real.tools.vault
+    opened, turns = vault.open_field, []
+
+    def renew_first(**named: object) -> str:
+        if not turns:
+            turns.append(1)
+            waiting = audit.append
+            # The renewal's own entry waits for the head that we hold; its other steps do not.
+            monkeypatch.setattr(audit, "append", lambda *_, **__: None)
+            erasure.renew_epoch(real)
+            monkeypatch.setattr(audit, "append", waiting)
+        return str(opened(**named))
+
+    monkeypatch.setattr(vault, "open_field", renew_first)
+    tell(real, number, ())
+    with Session(real.engine) as session:
+        assert [entry.action for _, entry in audit.find_about(session, salt=salt)][-1] == (
+            "thing.done"
+        )
+
+
+def test_a_person_without_a_salt_gets_one_while_somebody_holds_their_row(real: FakeWork) -> None:
+    """Added before the log knew of salts; the log must not wait for who waits for the log."""
+    if real.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite locks no rows")
+    number, _ = add_person(real)
+    with Session(real.engine) as session:
+        session.execute(text("DELETE FROM audit_salts"))
+        session.commit()
+    with real.transaction() as holding:
+        holding.execute(text("SET LOCAL lock_timeout = '5s'"))
+        person = holding.get_one(Subject, number)
+        keys.start_rekeying(holding, vault=real.tools.vault, subject=person)
+        with Session(real.engine, info={audit.VAULT: lambda: real.tools.vault}) as session:
+            session.execute(text("SET LOCAL lock_timeout = '2s'"))
+            person = session.get_one(Subject, number)
+            audit.append(session, action="thing.done", actor="cli", subject=person)
+            session.commit()
+    with Session(real.engine) as session:
+        person = session.get_one(Subject, number)
+        assert audit.open_salt(session, vault=real.tools.vault, subject=person) is not None
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["UPDATE subjects SET wrapped_key = sealed_name", "UPDATE audit_salts SET sealed = 'damaged'"],
+)
+def test_damage_keeps_nobody_from_withdrawing(real: FakeWork, harm: str) -> None:
+    number, salt = add_person(real)
+    with Session(real.engine) as session:
+        session.execute(text(harm))
+        session.commit()
+    withdraw(real, number)
+    with Session(real.engine) as session:
+        person = session.get_one(Subject, number)
+        assert (person.wrapped_key, person.sealed_name) == (None, None)
+        assert session.scalars(select(AuditSalt)).all() == []
+        assert [entry.action for entry in read_log(session)][-1] == "erasure.finished"
+        assert audit.find_about(session, salt=salt)[-1][1].action != "subject.erased"

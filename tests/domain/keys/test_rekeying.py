@@ -26,8 +26,7 @@ from annotator.core.errors import (
     StorageFull,
     Tampered,
 )
-from annotator.domain import consent, erasure, intake, keys, prediction, viewing
-from annotator.domain.keys import holdings
+from annotator.domain import consent, erasure, holdings, intake, keys, viewing
 from annotator.domain.redaction import process_images
 from annotator.models import (
     AuditEntry,
@@ -41,7 +40,15 @@ from annotator.models import (
 )
 from annotator.vault import WrappedKey, create_vault, open_vault
 from annotator.vault.files import Disk
-from tests.factories import grey_png, make_dataset, make_face, make_model, make_subject, make_user
+from tests.factories import (
+    grey_png,
+    make_dataset,
+    make_face,
+    make_known_subject,
+    make_model,
+    make_subject,
+    make_user,
+)
 from tests.fakes import FakeTools, FakeWork, bury
 
 
@@ -89,9 +96,7 @@ class Person:
         self.work, self.vault = work, work.tools.vault
         with work.transaction() as session:
             dataset = make_dataset(session)
-            subject = make_subject(
-                session, self.vault, dataset, name="Anna Ärmel", contact="anna@example.org"
-            )
+            subject = make_known_subject(session, self.vault, dataset)
             model = make_model(session)
             key = consent.key_of(self.vault, subject)
             for number in range(faces):
@@ -164,23 +169,20 @@ class Person:
     def blobs(self) -> dict[str, str]:
         """Every blob that a row names, and its kind."""
         with Session(self.work.engine) as session:
-            held = holdings.list_blobs(session, subject_id=self.id)
-            return {each.blob: each.kind for each in held}
+            held = list_held(session, self.vault, self.id, OWN_BLOBS)
+            return {each.value: each.kind for each in held}
+
+    def texts(self) -> list[holdings.Item]:
+        """Every sealed text of theirs."""
+        with Session(self.work.engine) as session:
+            return list_held(session, self.vault, self.id, holdings.FIELDS)
 
     def read_all(self) -> list[Any]:
         """Everything of theirs in the clear; raises when anything does not open."""
         key, found = self.key(), []
         for blob, kind in self.blobs().items():
             found.append(self.vault.open_blob(subject=self.uid, key=key, blob=blob, kind=kind))
-        with Session(self.work.engine) as session:
-            subject = session.get_one(Subject, self.id)
-            found += consent.open_contact(session, vault=self.vault, subject=subject, by=1)
-            images = list(session.scalars(select(Image).where(Image.subject_id == self.id)))
-            found += intake.open_names(session, vault=self.vault, images=images).values()
-            for said in session.scalars(select(Prediction)):
-                found.append(
-                    prediction.open_embedding(self.vault, prediction=said, subject=subject)
-                )
+        found += [open_text(self.vault, each, key) for each in self.texts()]
         return sorted(found, key=repr)
 
     def stored(self) -> set[str]:
@@ -191,6 +193,30 @@ def make_dataset_class() -> Any:
     from annotator.models import Dataset
 
     return Dataset
+
+
+OWN_BLOBS = tuple(holding for holding in holdings.BLOBS if not holding.archive)
+
+
+def list_held(session: Session, vault: Any, subject_id: int, places: Any) -> list[holdings.Item]:
+    return [
+        each
+        for place in places
+        for each in holdings.list_items(session, holding=place, vault=vault, subject_id=subject_id)
+    ]
+
+
+def open_text(vault: Any, each: holdings.Item, key: Any) -> str:
+    return str(
+        vault.open_field(
+            subject=each.subject,
+            key=key,
+            table=each.holding.table,
+            column=each.kind,
+            row=each.row,
+            sealed=each.value,
+        )
+    )
 
 
 @pytest.fixture
@@ -225,16 +251,17 @@ def test_everything_is_sealed_again_and_the_old_key_opens_nothing(person: Person
     # The old wrapped key still unwraps until the epoch goes, but nothing opens with it.
     assert opens_any(person.vault, person.uid, old_key, blobs) == []
     with Session(person.work.engine) as session:
-        sealed = session.get_one(Subject, person.id).sealed_name
         assert session.scalars(select(RetiredBlob)).all() == []
         (renewal,) = session.scalars(select(Job).where(Job.kind == "renew_epoch"))
         arguments, number = renewal.arguments, renewal.id
         actions = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
     assert result["renewal"] == number
     assert actions[-2:] == ["subject.rekeying_started", "subject.rekeyed"]
-    cell = {"table": "subjects", "column": "sealed_name", "row": person.uid}
-    with pytest.raises(Tampered):
-        person.vault.open_field(subject=person.uid, key=old_key, sealed=sealed, **cell)
+    held = {each.holding for each in person.texts()}
+    assert held == set(holdings.FIELDS)  # one of everything, or this would show less than it says
+    for each in person.texts():
+        with pytest.raises(Tampered):
+            open_text(person.vault, each, old_key)
     erasure.renew_epoch(person.work, **arguments)
     with pytest.raises(KeyDestroyed):
         person.vault.rewrap(person.uid, old_key)
@@ -269,6 +296,27 @@ def withdraw(person: Person) -> None:
     with person.work.transaction() as session:
         subject = session.get_one(Subject, person.id)
         erasure.withdraw_subject(session, subject=subject, by=None)
+
+
+def test_the_next_key_is_in_everything_and_a_withdrawal_takes_everything(person: Person) -> None:
+    with Session(person.work.engine) as session:
+        for place in (*OWN_BLOBS, *holdings.FIELDS, holdings.KEY):
+            assert list_held(session, person.vault, person.id, [place]), place.name
+    person.start()
+    person.run()
+    person.start()  # and with a second key on its way
+    withdraw(person)
+    with Session(person.work.engine) as session:
+        for place in (*OWN_BLOBS, *holdings.FIELDS, *holdings.KEYS):
+            assert not list_held(session, person.vault, person.id, [place]), place.name
+    finish_erasing(person)
+    assert person.stored() == others_of(person)
+
+
+def finish_erasing(person: Person) -> None:
+    with Session(person.work.engine) as session:
+        (job,) = session.scalars(select(Job).where(Job.kind == "erase"))
+    erasure.finish_withdrawal(person.work, **job.arguments)
 
 
 class Killed(BaseException):
@@ -347,8 +395,7 @@ def test_killed_at_every_step_everything_opens_and_a_new_run_finishes(
 def others_of(person: Person) -> set[str]:
     with Session(person.work.engine) as session:
         subject_id = session.get_one(Face, person.other_face).subject_id
-        held = holdings.list_blobs(session, subject_id=subject_id)
-        return {each.blob for each in held}
+        return set(holdings.list_blobs(session, subject_id=subject_id))
 
 
 @pytest.mark.parametrize("when", range(1, 25, 3))
@@ -382,8 +429,8 @@ def test_a_withdrawal_in_between_wins_and_takes_both_keys(
         assert (subject.wrapped_key, subject.next_wrapped_key) == (None, None)
         assert (subject.key_epoch, subject.next_key_epoch) == (None, None)
         assert session.scalars(select(RetiredBlob)).all() == []
+    finish_erasing(person)
     assert person.stored() == others_of(person)
-    erasure.renew_epoch(person.work, epoch=1)
     for key in old:
         with pytest.raises(KeyDestroyed):
             person.vault.rewrap(person.uid, key)
@@ -731,6 +778,7 @@ def test_a_picture_of_somebody_who_withdraws_meanwhile_leaves_nothing(person: Pe
         session.get_one(Image, image_id).cropped = True
     imaging.meanwhile.append(lambda: withdraw(person))
     assert process_images(person.work, images=[image_id]) == {}
+    finish_erasing(person)
     assert person.stored() == others_of(person)
 
 

@@ -10,11 +10,17 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from annotator.core.db import Base, open_engine
-from annotator.domain import consent
+from annotator.domain import consent, keys
 from annotator.models import Export, Image, Installation, Subject
 from annotator.vault import Vault, create_vault
-from tests.factories import grey_png, make_dataset, make_face, make_model, make_prediction
-from tests.factories import make_subject as new_subject
+from tests.factories import (
+    grey_png,
+    make_dataset,
+    make_face,
+    make_known_subject,
+    make_model,
+    make_prediction,
+)
 
 
 @dataclass
@@ -65,7 +71,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     with Session(engine) as session:
         session.add(Installation(install=vault.install, context="research"))
         dataset = make_dataset(session, "Pilot")
-        subject = new_subject(session, vault, dataset, name="Anna Canary", contact="anna@x.test")
+        subject = make_known_subject(session, vault, dataset)
         model = make_model(session)
         model.sealed_blob = vault.store_archive(purpose="model", data=b"weights" * 9_999)
         session.add(
@@ -84,6 +90,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
             make_prediction(session, vault, make_face(session, vault, subject), model)
         made.add_image(session, subject)
         made.add_image(session, subject, "review")
+        session.commit()
+        if request.param == "postgres":  # on one of the two, a second key is on its way
+            keys.start_rekeying(session, vault=vault, subject=subject)
         session.commit()
     yield made
     engine.dispose()

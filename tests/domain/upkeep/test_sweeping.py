@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from annotator.core.db import now
 from annotator.core.errors import Conflict
 from annotator.core.locks import alone
-from annotator.domain import upkeep
+from annotator.domain import holdings, upkeep
 from annotator.domain.upkeep import sweeping
 from annotator.domain.upkeep.sweeping import KIND
 from annotator.models import AuditEntry, Installation, Job, Subject
@@ -173,7 +173,7 @@ def test_an_old_database_deletes_nothing_unless_forced(
 ) -> None:
     monkeypatch.setattr(sweeping, "SUSPICIOUS", 3)
     before = place.files()
-    for holding in upkeep.BLOBS:
+    for holding in holdings.BLOBS:
         if holding.column.nullable:  # faces must have their crops
             with Session(place.engine) as session:
                 session.execute(update(holding.column.class_).values({holding.column: None}))
