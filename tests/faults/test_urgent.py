@@ -62,14 +62,14 @@ def test_a_withdrawal_is_done_while_a_training_runs(
         training = jobs.enqueue(session, kind="train", arguments={}).id
         waiting = jobs.enqueue(session, kind="checkpoint", arguments={}).id
     pool = threading.Thread(target=worker.run_job, args=(tools, training))
-    sweeper = threading.Thread(target=worker._sweep_forever, args=(tools, stopping))
+    before = set(threading.enumerate())
     pool.start()
     try:
         wait_for(lambda: state(tools, "train") == "running")
         with tools.transaction() as session:
             subject = session.get_one(Subject, 1)
             erasure.withdraw_subject(session, subject=subject, by=None)
-        sweeper.start()
+        worker._start_duties(tools, stopping)
         wait_for(lambda: state(tools, "erase") == "done", 20)
         assert state(tools, "train") == "running"
         assert state(tools, "checkpoint") == "queued"  # what is not urgent waits for its turn
@@ -80,8 +80,8 @@ def test_a_withdrawal_is_done_while_a_training_runs(
     finally:
         may_end.set()
         stopping.set()
-        pool.join()
-        sweeper.join()
+        for thread in set(threading.enumerate()) - before:
+            thread.join()
     assert state(tools, "train") == "done"
 
 
