@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from annotator.bootstrap import Toolbox, WaysIn
@@ -19,10 +20,16 @@ from annotator.core import migrate
 from annotator.core.config import Settings
 from annotator.core.errors import Conflict, InvalidInput
 from annotator.domain import accounts, installation
-from annotator.models import CONTEXTS
-from annotator.vault import create_vault
+from annotator.models import CONTEXTS, Installation
+from annotator.vault import RING_NAME, create_vault
+from annotator.vault.blobs import open_store
+from annotator.vault.files import Disk, hold, remove_durably, write_durably
 
 KEYS = "keys"  # the vault's folder below the data folder
+BLOBS = "blobs"
+LOCK = "init-lock"
+UNFINISHED = "init-unfinished"  # is there while `init` runs: before any key, until all is committed
+MARK = b"A set-up began here; `init` removes this file when it is done.\n"
 
 
 @click.command()
@@ -108,10 +115,26 @@ def install(
     Raises:
         Conflict: there is an installation already.
     """
-    if (settings.data / KEYS).exists():
-        raise Conflict(f"There is an installation in '{settings.data}' already.")
-    tools = Toolbox(settings)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = settings.data / LOCK
+    with hold(Disk(), lock):  # two at once must not take each other's keys for leftovers
+        try:
+            return _install(settings, context=context, begin=begin, key_file=key_file)
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _install(
+    settings: Settings,
+    *,
+    context: str,
+    begin: Callable[[Session], None] | None,
+    key_file: bool,
+) -> tuple[Toolbox, str]:
+    tools, disk, mark = Toolbox(settings), Disk(), settings.data / UNFINISHED
+    if (settings.data / KEYS).exists():
+        _clear_unfinished(tools)
+    write_durably(disk, mark, [MARK])
     ways_in = tools.ways_in
     if key_file:
         ways_in["key_file"] = tools.key_file
@@ -132,8 +155,45 @@ def install(
         shutil.rmtree(settings.data / KEYS)
         if ways_in["key_file"] is not None:  # made a moment ago, and the key of nothing
             ways_in["key_file"].unlink(missing_ok=True)
+        mark.unlink(missing_ok=True)
         raise
+    remove_durably(disk, mark)
     return tools, code
+
+
+def _clear_unfinished(tools: Toolbox) -> None:
+    """Removes the keys that an interrupted ``init`` left; never any that could be of use.
+
+    They are such when that ``init`` left its mark, and neither the database knows of an
+    installation nor anything was ever sealed.
+
+    Raises:
+        Conflict: there is an installation, or there may be one.
+    """
+    keys, mark = tools.data / KEYS, tools.data / UNFINISHED
+    known = Conflict(f"There is an installation in '{tools.data}' already.")
+    if not mark.exists():
+        if (keys / RING_NAME).exists() or any(tools.data.glob(f"{BLOBS}/*/*")):
+            raise known
+        raise Conflict(
+            f"The folder '{keys}' is in the way and holds no key ring. If you know of no use for "
+            "what is in it, remove it and run `init` again."
+        )
+    if inspect(tools.engine).has_table(Installation.__tablename__):
+        with tools.sessions() as session:
+            if session.scalar(select(Installation.id)) is not None:
+                remove_durably(Disk(), mark)  # all but this was done
+                raise known
+    if (
+        tools.ledger_file.exists()
+        or next(open_store(tools.blobs, Disk()).names(), None) is not None
+    ):
+        raise Conflict(
+            f"An `init` in '{tools.data}' was interrupted, but something was sealed since. Name a "
+            "new folder in ANNOTATOR_DATA, or restore a backup there."
+        )
+    tell("An earlier `init` was interrupted; it begins anew.")
+    shutil.rmtree(keys)
 
 
 def _make_keys(tools: Toolbox, ways_in: WaysIn) -> str:
@@ -145,6 +205,7 @@ def _make_keys(tools: Toolbox, ways_in: WaysIn) -> str:
         # A KMS command may have failed; an empty folder must not look like an installation.
         if folder.is_dir() and not any(path.suffix == ".json" for path in folder.iterdir()):
             shutil.rmtree(folder)
+        (tools.data / UNFINISHED).unlink(missing_ok=True)
         raise
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -107,10 +107,13 @@ def restore(  # noqa: PLR0917 - click hands options over by name
         raise click.UsageError("Name the copy of the key ring with --keys.")
     copy = backups.find_ring_copy(keys, manifest=manifest, at=now())
     settings = open_settings()
-    with staged(settings, copy.folder) as tools:
+    with ExitStack() as making:
+        tools = making.enter_context(staged(settings, copy.folder))
         copy.check(tools.vault)
         records = choose_ledger(settings, tools, copy.folder, given=ledger, lost=ledger_lost)
         server = open_engine(settings.database_url) if settings.database_url else None
+        if server is not None:
+            making.callback(server.dispose)
         backups.check_target(vault=tools.vault, engine=server)
         copy_file(source / manifest.database.name, tools.data / DATABASE)
         restored = backups.restore_database(

@@ -12,5 +12,5 @@ def configure(level: str) -> None:
     logging.basicConfig(
         level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )
-    for talkative in ("alembic", "celery", "kombu", "waitress.queue"):
+    for talkative in ("aiobotocore", "alembic", "botocore", "celery", "kombu", "waitress.queue"):
         logging.getLogger(talkative).setLevel(logging.WARNING)

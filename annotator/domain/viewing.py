@@ -8,7 +8,7 @@ asks for a crop that is on no such page (``faces.shown``).
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from annotator.core.errors import Forbidden, NotFound
+from annotator.core.errors import Forbidden, KeyDestroyed, NotFound
 from annotator.domain import accounts, audit, consent
 from annotator.domain.ports import Vault
 from annotator.models import Annotation, Face, Image, Lease, Subject, Task, User
@@ -36,6 +36,21 @@ def open_crop(
         ConsentMissing: the gate said no.
         KeyDestroyed: the subject withdrew.
     """
+    face = _find_face(session, face_id=face_id, user=user, purpose=purpose)
+    try:
+        return _open(vault, face.subject, face.crop_blob, "crop")
+    except (KeyDestroyed, NotFound) as gone:
+        # Keys may have been renewed since this transaction began to read: then its row is too old.
+        with Session(session.get_bind()) as fresh:
+            try:
+                face = _find_face(fresh, face_id=face_id, user=user, purpose=purpose)
+            except NotFound:
+                raise gone from None
+            return _open(vault, face.subject, face.crop_blob, "crop")
+
+
+def _find_face(session: Session, *, face_id: int, user: User, purpose: str) -> Face:
+    """The face, with its person; asks every time who looks and what was agreed to."""
     face = session.scalar(
         select(Face).where(Face.id == face_id).options(joinedload(Face.subject, innerjoin=True))
     )
@@ -44,12 +59,12 @@ def open_crop(
     if not accounts.has_role(user, "reviewer") and not is_lent(session, face_id=face.id, user=user):
         raise Forbidden("This face was not lent to you.")
     consent.require(session, subject=face.subject, purpose=purpose)
-    return vault.open_blob(
-        subject=face.subject.uid,
-        key=consent.key_of(vault, face.subject),
-        blob=face.crop_blob,
-        kind="crop",
-    )
+    return face
+
+
+def _open(vault: Vault, subject: Subject, blob: str, kind: str) -> bytes:
+    key = consent.key_of(vault, subject)
+    return vault.open_blob(subject=subject.uid, key=key, blob=blob, kind=kind)
 
 
 def open_own(
@@ -75,13 +90,23 @@ def open_own(
     """
     if image.subject_id != subject.id:
         raise NotFound("There is no such picture.")
+    try:
+        return _open_part(session, vault, subject, image, part)
+    except (KeyDestroyed, NotFound):  # as in ``open_crop``
+        with Session(session.get_bind()) as fresh:
+            found, theirs = fresh.get(Image, image.id), fresh.get(Subject, subject.id)
+            if found is None or theirs is None:
+                raise
+            return _open_part(fresh, vault, theirs, found, part)
+
+
+def _open_part(
+    session: Session, vault: Vault, subject: Subject, image: Image, part: str
+) -> bytes | None:
     consent.require(session, subject=subject, purpose="store")
     crop = image.face.crop_blob if image.face else None
     blob = {"crop": crop, "redacted": image.redacted_blob}[part]
-    if blob is None:
-        return None
-    key = consent.key_of(vault, subject)
-    return vault.open_blob(subject=subject.uid, key=key, blob=blob, kind=part)
+    return None if blob is None else _open(vault, subject, blob, part)
 
 
 def count_views(session: Session, *, user: User, dataset_id: int, faces: int, page: str) -> None:

@@ -1,4 +1,4 @@
-"""A data folder with its commands and a place for copies, for tests of backups."""
+"""A data folder with three people, its commands, and places for copies of it."""
 
 import json
 import os
@@ -12,9 +12,12 @@ from sqlalchemy.orm import Session
 from annotator.bootstrap import Toolbox
 from annotator.cli import main
 from annotator.core.config import Settings
-from annotator.domain import erasure, jobs
-from annotator.models import Subject
+from annotator.core.errors import AnnotatorError
+from annotator.domain import consent, erasure, jobs
+from annotator.models import Face, Subject
 from annotator.worker import run_job
+
+PEOPLE = 3
 
 
 class House:
@@ -86,3 +89,21 @@ class House:
 
 def people(session: Session) -> list[Subject]:
     return list(session.scalars(select(Subject).order_by(Subject.id)))
+
+
+def opens(tools: Toolbox, number: int) -> bool:
+    """Whether a person's crops open."""
+    with tools.sessions() as session:
+        subject = people(session)[number]
+        faces = session.scalars(select(Face).where(Face.subject_id == subject.id)).all()
+        try:
+            key = consent.key_of(tools.vault, subject)
+            crops = [
+                tools.vault.open_blob(
+                    subject=subject.uid, key=key, blob=face.crop_blob, kind="crop"
+                )
+                for face in faces
+            ]
+        except AnnotatorError:
+            return False
+        return bool(crops) and all(crop.startswith(b"\x89PNG") for crop in crops)

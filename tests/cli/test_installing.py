@@ -1,16 +1,21 @@
 import json
 import re
 import stat
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from annotator.bootstrap import Toolbox
+from annotator.cli import installing
 from annotator.cli.processes import StartFailed, check_port
 from annotator.core.config import Settings
+from annotator.core.errors import Conflict
 from annotator.models import Installation as InstallationRow
 from annotator.models import ModelVersion, User
+from annotator.vault import opening
 from tests.installation import ADMIN, PASSWORD, Installation
 
 WHO = ("--email", ADMIN, "--name", "Ada", "--context", "research")
@@ -115,3 +120,109 @@ def test_the_answer_of_init_is_one_json_object(tmp_path: Path) -> None:
     answer = json.loads(done.stdout)
     assert {"data", "email", "password", "recovery_code"} == set(answer)
     assert len(answer["password"]) >= 12
+
+
+# Interrupted by a crash
+
+
+class Crash(BaseException):
+    """The power is gone."""
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, data: Path, place: str) -> None:
+    """Begins an installation that stops at a place, with nothing cleared up."""
+    modules: dict[str, Any] = {"ring": opening, "tables": installing.migrate, "rows": installing}
+    names = {"ring": "create_ring", "tables": "upgrade", "rows": "remove_durably"}
+
+    def crash(*_: object, **__: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(modules[place], names[place], crash)
+        for name in (
+            "shutil.rmtree",
+            "pathlib.Path.unlink",
+            "annotator.vault.opening.remove_quietly",
+        ):
+            patch.setattr(name, crash)
+        with pytest.raises(Crash):
+            installing.install(Settings(data=data), context="research")
+
+
+def files(data: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("place", ["ring", "tables"])
+def test_init_begins_anew_after_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    data = tmp_path / "data"
+    crash_at(monkeypatch, data, place)
+    assert (data / "keys" / "unlock.key").exists()
+    assert (data / "keys" / "ring.json").exists() == (place == "tables")
+    made = Installation(data)
+    made.init()
+    assert made.run("token", "create", ADMIN).returncode == 0
+    assert not [path for path in data.iterdir() if path.name.startswith("init")]
+
+
+def test_a_crash_after_everything_was_done_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    crash_at(monkeypatch, data, "rows")
+    ring = (data / "keys" / "ring.json").read_bytes()
+    for _ in range(2):
+        with pytest.raises(Conflict, match="already"):
+            installing.install(Settings(data=data), context="research")
+    assert (data / "keys" / "ring.json").read_bytes() == ring
+    assert not (data / "init-unfinished").exists()
+
+
+@pytest.mark.parametrize("what", ["no mark", "no mark, no ring", "a blob", "a ledger"])
+def test_keys_that_may_be_of_use_are_never_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    data = tmp_path / "data"
+    crash_at(monkeypatch, data, "ring" if "no ring" in what else "tables")
+    if what == "a blob":
+        tools = Toolbox(Settings(data=data))
+        tools.vault.store_archive(purpose="export", data=b"sealed")
+    elif what == "a ledger":
+        (data / "keys" / "erasures.jsonl").write_text("{}")
+    else:
+        (data / "init-unfinished").unlink()
+    (data / "init-lock").unlink(missing_ok=True)
+    before = files(data / "keys")
+    with pytest.raises(Conflict) as refused:
+        installing.install(Settings(data=data), context="research")
+    said = {"no mark": "already", "no mark, no ring": "remove it", "a blob": "sealed since"}
+    assert said.get(what, "sealed since") in refused.value.message
+    assert files(data / "keys") == before
+
+
+def test_two_at_once_make_one(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    told: list[str] = []
+
+    def begin() -> None:
+        try:
+            tools, _ = installing.install(Settings(data=data), context="research")
+            told.append(tools.vault.install)
+            tools.engine.dispose()
+        except Conflict as refused:
+            told.append(refused.message)
+
+    threads = [threading.Thread(target=begin) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    refusals = [each for each in told if "already" in each]
+    (made,) = set(told) - set(refusals)
+    assert len(refusals) == 2
+    tools = Toolbox(Settings(data=data))
+    with tools.sessions() as session:
+        assert session.scalars(select(InstallationRow.install)).all() == [made]
+    tools.engine.dispose()

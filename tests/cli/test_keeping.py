@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, select, text
 
-from annotator.bootstrap import Toolbox
 from annotator.cli import keeping
 from annotator.cli.installing import install
 from annotator.core import migrate
@@ -26,60 +25,11 @@ from annotator.models import (
     Dataset,
     Erasure,
     Export,
-    Face,
     User,
 )
 from annotator.worker import run_job
-from tests.cli.house import House, people
-from tests.factories import grey_png, make_dataset, make_face, make_subject, make_user
-
-PEOPLE = 3
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with three people, made once."""
-    data = tmp_path_factory.mktemp("made") / "data"
-    tools, _ = install(Settings(data=data), context="research")
-    with tools.transaction() as session:
-        dataset = make_dataset(session)
-        for number in range(PEOPLE):
-            subject = make_subject(session, tools.vault, dataset, name=f"Any Body {number}")
-            make_face(session, tools.vault, subject)
-        user = make_user(session)
-        session.add(
-            BrowserSession(digest=b"d" * 32, user_id=user.id, data={}, expires_at=user.created_at)
-        )
-    tools.engine.dispose()
-    return data
-
-
-def opens(tools: Toolbox, number: int) -> bool:
-    """Whether a person's crops open."""
-    with tools.sessions() as session:
-        subject = people(session)[number]
-        faces = session.scalars(select(Face).where(Face.subject_id == subject.id)).all()
-        try:
-            key = consent.key_of(tools.vault, subject)
-            crops = [
-                tools.vault.open_blob(
-                    subject=subject.uid, key=key, blob=face.crop_blob, kind="crop"
-                )
-                for face in faces
-            ]
-        except AnnotatorError:
-            return False
-        return bool(crops) and all(crop.startswith(b"\x89PNG") for crop in crops)
-
-
-@pytest.fixture
-def house(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> Iterator[House]:
-    shutil.copytree(made, tmp_path / "data")
-    house = House(tmp_path, monkeypatch, capsys)
-    yield house
-    house.close()
+from tests.cli.house import PEOPLE, House, opens, people
+from tests.factories import grey_png, make_face
 
 
 def test_what_is_backed_up_comes_back_as_it_was(house: House) -> None:

@@ -1,10 +1,11 @@
 import datetime as dt
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 from sqlalchemy.orm import Session
 
@@ -22,27 +23,56 @@ def make_user(number: int) -> User:
     )
 
 
+WANTED = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # full
+    "secure_delete": 1,
+    "temp_store": 2,  # memory
+    "foreign_keys": 1,
+}
+
+
+def read_flags(cursor: Any) -> dict[str, Any]:
+    return {name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in WANTED}
+
+
 def test_every_sqlite_connection_is_durable_and_erases(tmp_path: Path) -> None:
+    """All that the pool can hold and all beyond it, in every thread, new or used before."""
     engine = open_engine(f"sqlite:///{tmp_path}/a.sqlite")
-    with engine.connect() as one, engine.connect() as two:
-        for connection in (one, two):
-            read = {
-                name: connection.execute(text(f"PRAGMA {name}")).scalar()
-                for name in (
-                    "journal_mode",
-                    "synchronous",
-                    "secure_delete",
-                    "temp_store",
-                    "foreign_keys",
-                )
-            }
-            assert read == {
-                "journal_mode": "wal",
-                "synchronous": 2,
-                "secure_delete": 1,
-                "temp_store": 2,  # memory
-                "foreign_keys": 1,
-            }
+    for _ in range(2):
+        open_ones = [engine.raw_connection() for _ in range(engine.pool.size() + 5)]
+        assert len({id(each.dbapi_connection) for each in open_ones}) == len(open_ones)
+        assert [read_flags(each.cursor()) for each in open_ones] == [WANTED] * len(open_ones)
+        for each in open_ones:
+            each.close()
+    found: list[dict[str, Any]] = []
+
+    def look() -> None:
+        with closing(engine.raw_connection()) as connection:
+            found.append(read_flags(connection.cursor()))
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [WANTED] * len(threads)
+    engine.dispose()
+
+
+def test_the_flags_outlive_a_journal_that_is_cut_and_a_writer_s_turn(tmp_path: Path) -> None:
+    """Both change how long their connection waits; they must leave nothing else changed."""
+    engine = open_engine(f"sqlite:///{tmp_path}/a.sqlite")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.connection(execution_options={"writing": True})
+        session.add(make_user(1))
+        session.commit()
+    db.empty_journal(engine, tables=(), patience=1)
+    with closing(engine.raw_connection()) as connection:
+        assert read_flags(connection.cursor()) == WANTED
+        (waits,) = connection.cursor().execute("PRAGMA busy_timeout").fetchone()
+        assert waits == db.LOCK_SECONDS * 1000
     engine.dispose()
 
 

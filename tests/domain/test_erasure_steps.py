@@ -18,7 +18,7 @@ from annotator.domain import consent, erasure, jobs
 from annotator.domain.erasure import keys, steps
 from annotator.models import AuditEntry, Dataset, Erasure, Job, Subject
 from tests.factories import make_dataset, make_face, make_subject
-from tests.fakes import FakeTools, FakeVault, FakeWork, WritingWork
+from tests.fakes import FakeTools, FakeVault, FakeWork
 
 PEOPLE = 5
 
@@ -58,6 +58,17 @@ def failing(call: Any, times: int) -> Any:
     return fail
 
 
+class Writing(FakeWork):
+    """Takes the write lock when a transaction begins, as a worker does."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session:
+            session.connection(execution_options={"writing": True})
+            yield session
+            session.commit()
+
+
 def test_a_withdrawal_is_seen_until_it_is_finished(
     session: Session, work: FakeWork, dataset: Dataset, people: list[Subject]
 ) -> None:
@@ -72,7 +83,7 @@ def test_a_withdrawal_is_seen_until_it_is_finished(
     assert erasure.list_withdrawals(session) == []
     entry = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(1)).one()
     assert (entry.action, entry.actor) == ("erasure.finished", "worker")
-    assert entry.details == {"epoch": 1}
+    assert entry.details == {"epoch": 1}  # and nobody's number
 
 
 def test_the_ledger_knows_who_when_and_which_epoch(
@@ -291,7 +302,7 @@ def test_two_workers_at_once_do_no_harm(
 
     def finish(arguments: dict[str, Any]) -> None:
         try:
-            erasure.finish_withdrawal(WritingWork(engine, tools), **arguments)
+            erasure.finish_withdrawal(Writing(engine, tools), **arguments)
         except Exception as error:  # noqa: BLE001 - shown below
             failures.append(error)
 
@@ -308,6 +319,30 @@ def test_two_workers_at_once_do_no_harm(
     assert set(session.scalars(select(Subject.key_epoch))) == {None, epoch}
 
 
+def test_a_slow_worker_takes_no_step_back(
+    session: Session,
+    work: FakeWork,
+    vault: FakeVault,
+    people: list[Subject],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = withdraw(session, people[0])
+    append, begun = work.tools.ledger.append, list[int]()
+
+    def overtaken(record: Any) -> None:
+        begun.append(1)
+        if len(begun) == 1:  # the other one does all of it while this one notes
+            erasure.finish_withdrawal(work, **arguments)
+        append(record)
+
+    monkeypatch.setattr(work.tools.ledger, "append", overtaken)
+    erasure.finish_withdrawal(work, **arguments)
+    finished = select(AuditEntry).where(AuditEntry.action == "erasure.finished")
+    assert len(session.scalars(finished).all()) == 1
+    assert session.scalars(select(Erasure.step)).one() == "done"
+    assert vault.epochs == {2}
+
+
 def test_a_key_that_does_not_open_stops_nobody_s_withdrawal(
     session: Session, work: FakeWork, vault: FakeVault, people: list[Subject]
 ) -> None:
@@ -316,7 +351,7 @@ def test_a_key_that_does_not_open_stops_nobody_s_withdrawal(
     erasure.finish_withdrawal(work, **withdraw(session, people[0]))
     assert vault.epochs == {2}
     entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "keys.renewed")).one()
-    assert entry.details == {"epoch": 2, "keys": PEOPLE - 2, "damaged": 1}
+    assert entry.details == {"epoch": 2, "keys": PEOPLE - 2, "damaged": [people[1].id]}
     with pytest.raises(KeyDestroyed):
         vault._check(people[1].uid, consent.key_of(vault, people[1]))
 

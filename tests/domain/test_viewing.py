@@ -1,15 +1,18 @@
 """The door to pixels: who may look at what."""
 
 import uuid
+from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from annotator.core.errors import ConsentMissing, Forbidden, KeyDestroyed, NotFound
-from annotator.domain import accounts, consent, labelling, viewing
+from annotator.core.errors import Busy, ConsentMissing, Forbidden, KeyDestroyed, NotFound
+from annotator.domain import accounts, consent, erasure, labelling, viewing
+from annotator.domain.erasure import steps
 from annotator.models import Dataset, Subject, Task, User
 from tests.factories import make_dataset, make_open_task, make_subject, make_user
-from tests.fakes import FakeVault
+from tests.fakes import FakeVault, FakeWork
 
 
 @pytest.fixture
@@ -99,3 +102,57 @@ def test_without_a_key_nothing_opens(
     subject.wrapped_key = None
     with pytest.raises(KeyDestroyed):
         look(session, vault, task, make_user(session, "admin"))
+
+
+# Keys that are renewed while somebody looks
+
+
+@pytest.fixture
+def admin(session: Session) -> User:
+    return make_user(session, "admin")
+
+
+@pytest.fixture
+def reader(session: Session, engine: Engine, task: Task, admin: User) -> Iterator[Session]:
+    """Somebody whose transaction began to read before the keys were renewed."""
+    session.commit()
+    with Session(engine) as reading:
+        assert reading.get_one(Task, task.id).face.subject.key_epoch == 1
+        yield reading
+
+
+def test_a_look_that_began_before_keys_were_renewed_gets_the_picture(
+    reader: Session, work: FakeWork, vault: FakeVault, task: Task, admin: User
+) -> None:
+    erasure.renew_epoch(work)
+    assert vault.epochs == {2}
+    assert look(reader, vault, task, admin).startswith(b"\x89PNG")
+    face = reader.get_one(Task, task.id).face
+    own = viewing.open_own(reader, vault=vault, subject=face.subject, image=face.image)
+    assert own is not None
+    assert own.startswith(b"\x89PNG")
+
+
+def test_a_look_that_began_before_a_withdrawal_gets_nothing(
+    *,
+    reader: Session,
+    session: Session,
+    work: FakeWork,
+    vault: FakeVault,
+    task: Task,
+    admin: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps, "SHORT", 0.01)
+    monkeypatch.setattr(steps, "LONG", 0.01)
+    face = reader.get_one(Task, task.id).face
+    subject = session.get_one(Subject, face.subject_id)
+    done = erasure.withdraw_subject(session, subject=subject, by=None)
+    session.commit()
+    with pytest.raises(Busy):  # the look itself keeps the journal from being cut
+        erasure.finish_withdrawal(work, **done.job.arguments)
+    assert vault.epochs == {2}
+    with pytest.raises(KeyDestroyed):
+        look(reader, vault, task, admin)
+    with pytest.raises(KeyDestroyed):
+        viewing.open_own(reader, vault=vault, subject=face.subject, image=face.image)

@@ -18,10 +18,12 @@ What may happen to a thing that was not synced (after Pillai et al., OSDI 2014, 
 * ``fsync`` makes a file's bytes durable but not its name; ``fsync_folder`` makes names durable.
 
 For a sequence with other stores in it (a database), set ``crash_at`` yourself, run it until
-``Crash`` is raised, and take ``disk.wakings()``. After a ``Crash`` every call raises it again, as
-nothing works without power; ``Crash`` is no ``Exception``, so no handler of errors swallows it.
-``fail_at`` makes one call raise an ``OSError`` instead; a failed ``fsync`` then loses the bytes for
-good, though they can still be read and the next ``fsync`` says that all is well, as Linux does.
+``Crash`` is raised, and take ``disk.wakings()``; or run it once to its end and take them in
+``before_call``, which is called before each call: what would be left if the power went there.
+After a ``Crash`` every call raises it again, as nothing works without power; ``Crash`` is no
+``Exception``, so no handler of errors swallows it. ``fail_at`` makes one call raise an ``OSError``
+instead; a failed ``fsync`` then loses the bytes for good, though they can still be read and the
+next ``fsync`` says that all is well, as Linux does.
 """
 
 import errno
@@ -129,6 +131,7 @@ class SimulatedDisk(Disk):
         self.fail_at: int | None = None
         self.error = errno.EIO
         self.lost_power = False
+        self.before_call: Callable[[], None] | None = None
         self._root, self._clock = root, clock
         self._numbers = itertools.count(2)
         self._descriptors: dict[int, _File] = {}
@@ -292,6 +295,8 @@ class SimulatedDisk(Disk):
     ) -> Iterator[None]:
         """Counts a call; stops here when this is the one."""
         with self._guard:
+            if self.before_call is not None:
+                self.before_call()
             number = len(self.calls)
             self.calls.append((name, str(on)))
             if self.lost_power or number == self.crash_at:

@@ -35,7 +35,7 @@ from sqlalchemy.types import TypeDecorator
 from annotator.core import migrate
 from annotator.core.db import Base, open_engine
 from annotator.core.errors import Conflict
-from annotator.domain.holdings import list_named
+from annotator.domain.holdings import blob_columns
 
 ROWS = 1000  # read and written at a time
 VERSIONS = "alembic_version"
@@ -111,9 +111,15 @@ def settle_database(engine: Engine) -> None:
 
 
 def find_blobs(engine: Engine) -> Iterator[str]:
-    """Ids of every blob that a row names."""
+    """Ids of every blob that a row names; a database of an older schema has fewer places."""
     with Session(engine) as session:
-        yield from list_named(session)
+        there = inspect(session.connection())
+        tables = set(there.get_table_names())
+        for place in blob_columns():
+            name = place.table.name
+            if name in tables and place.name in {each["name"] for each in there.get_columns(name)}:
+                query = select(place).where(place.is_not(None))
+                yield from session.scalars(query.execution_options(yield_per=ROWS))
 
 
 def read_schema(path: Path) -> str:

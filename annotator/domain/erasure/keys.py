@@ -74,6 +74,9 @@ def renew_epoch(work: jobs.Work, *, epoch: int = 0) -> dict[str, int]:
     Returns:
         ``keys`` wrapped anew, the ``epoch`` that is in force, and ``damaged``: keys that do not
         open and were left as they are; they opened nothing before.
+
+    Raises:
+        Locked: an epoch is disabled; nothing was changed.
     """
     del epoch
     vault = work.tools.vault
@@ -81,6 +84,7 @@ def renew_epoch(work: jobs.Work, *, epoch: int = 0) -> dict[str, int]:
         # Whoever adds a person holds this row too (see ``consent.create_subject``), so that nobody
         # gets a key under an old epoch once this is committed; SQLite has one writer anyway.
         session.execute(select(Installation.id).with_for_update())
+        _try_epochs(session, vault)
         list(vault.rotate([]))
         newest = vault.epoch
         total = _count_keys(session, newest)
@@ -105,6 +109,21 @@ def renew_epoch(work: jobs.Work, *, epoch: int = 0) -> dict[str, int]:
             damaged=len(damaged),  # `scrub` says whose
         )
     return {"keys": renewed, "epoch": newest, "damaged": len(damaged)}
+
+
+def _try_epochs(session: Session, vault: Vault) -> None:
+    """Opens one key of every epoch, before there is one epoch more at every new attempt.
+
+    Raises:
+        Locked: an epoch is disabled; what is wrapped under it cannot be wrapped anew.
+    """
+    for place in PLACES:
+        wrapped, epoch, version = (getattr(Subject, name) for name in place)
+        firsts = select(func.min(Subject.id)).where(wrapped.is_not(None)).group_by(epoch)
+        query = select(Subject.uid, wrapped, epoch, version).where(Subject.id.in_(firsts))
+        for uid, *key in session.execute(query).all():
+            with suppress(KeyDestroyed, Tampered):
+                vault.rewrap(uid, vault.restore_key(*key))
 
 
 def _count_keys(session: Session, newest: int) -> int:

@@ -115,15 +115,17 @@ def _begin(session: Session, erasure_id: int) -> _Task:
 
 
 def _go_on(session: Session, task: _Task, following: str) -> None:
+    """Writes a step down; never back to one that another worker, who was faster, has behind it."""
     erasure = session.get_one(Erasure, task.id, with_for_update=True)
-    if erasure.step == DONE:  # another worker was faster
-        task.step = DONE
-        return
-    if following == DONE:
+    ahead = ERASURE_STEPS.index(following) > ERASURE_STEPS.index(erasure.step)
+    if ahead and following == DONE:
         erasure.finished_at = now()
         erasure.error = erasure.retry_at = None
         audit.append(session, action="erasure.finished", actor="worker", epoch=task.epoch)
-    task.step = erasure.step = following
+    if ahead:
+        erasure.step = following
+    task.step = erasure.step
+    task.blobs = [blob for blob in erasure.blobs if blob in task.blobs]
     if erasure.blobs != task.blobs:
         erasure.blobs = task.blobs
 

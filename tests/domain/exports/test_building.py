@@ -3,6 +3,7 @@ import io
 import json
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.emotions import EMOTION_NAMES, LABEL_NAMES
 from annotator.core.errors import Cancelled, Conflict
-from annotator.domain import consent, exports
+from annotator.domain import consent, erasure, exports
 from annotator.domain.exports import Wish
 from annotator.domain.verification import verify_export
 from annotator.models import (
@@ -352,3 +353,72 @@ def test_the_log_tells_it(session: Session, dataset: Dataset, work: FakeWork) ->
     build(work, export)
     actions = [entry.action for entry in session.scalars(select(AuditEntry))]
     assert actions[-2:] == ["export.requested", "export.built"]
+
+
+# Keys that are renewed while it is built
+
+
+def at_the_crop(number: int, vault: FakeVault, act: Callable[[], object]) -> None:
+    """Does something right before that crop is opened."""
+    read, opened = vault.open_blob, list[str]()
+
+    def open_blob(**named: Any) -> bytes:
+        opened.append(named["blob"])
+        if len(opened) == number:
+            act()
+        return read(**named)
+
+    vault.open_blob = open_blob  # type: ignore[method-assign]
+
+
+def test_keys_renewed_while_it_is_built_change_nothing_in_it(
+    session: Session, dataset: Dataset, work: FakeWork, vault: FakeVault
+) -> None:
+    first = ask(session, dataset)
+    build(work, first)
+    wanted = crops_of(work, first)
+    second = ask(session, dataset)
+    at_the_crop(5, vault, lambda: erasure.renew_epoch(work))
+    done = build(work, second)
+    assert vault.epochs == {2}
+    assert done["faces"] == len(wanted)
+    assert crops_of(work, second) == wanted
+
+
+def crops_of(work: FakeWork, export: Export) -> list[bytes]:
+    with Session(work.engine) as session:
+        blob = session.get_one(Export, export.id).sealed_blob
+    assert blob is not None
+    data = b"".join(work.tools.vault.open_archive(purpose="export", blob=blob))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        crops = [archive.read(name) for name in archive.namelist() if name.endswith(".png")]
+    assert all(crop.startswith(b"\x89PNG") for crop in crops)
+    return sorted(crops)
+
+
+def test_somebody_who_withdraws_while_it_is_built_is_not_in_it(
+    session: Session, dataset: Dataset, work: FakeWork, vault: FakeVault
+) -> None:
+    export = ask(session, dataset)
+    gone: list[int] = []
+
+    def withdraw() -> None:
+        with Session(work.engine) as other:
+            subject = other.scalars(select(Subject).order_by(Subject.id.desc()).limit(1)).one()
+            done = erasure.withdraw_subject(other, subject=subject, by=None)
+            gone.append(subject.id)
+            arguments = dict(done.job.arguments)
+            other.commit()
+        erasure.finish_withdrawal(work, **arguments)
+
+    at_the_crop(2, vault, withdraw)
+    done = build(work, export)
+    with Session(work.engine) as fresh:
+        inside = set(fresh.scalars(select(ExportItem.subject_id)))
+        assert fresh.get_one(Export, export.id).state == "ready"
+        blob = fresh.get_one(Export, export.id).sealed_blob
+    assert len(gone) == 1
+    assert gone[0] not in inside
+    assert done["subjects"] == len(inside) > 0
+    # What was built first, with them in it, is gone as well.
+    assert [each for each, (bound, _) in vault.blobs.items() if bound[0] == "archive"] == [blob]
