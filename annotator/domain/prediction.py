@@ -23,9 +23,20 @@ def inference_forbidden(session: Session) -> str | None:
     if context in FORBIDDEN_CONTEXTS:
         return (
             f"This installation is used in the context '{context}', where the European Union "
-            "forbids inferring emotions (AI Act, Article 5(1)(f)); pre-labels are switched off."
+            "forbids inferring emotions (AI Act, Article 5(1)(f)); no model looks at a face here."
         )
     return None
+
+
+def require_inference(session: Session) -> None:
+    """Refuses where no model may look at a face. Every caller of the learning port asks this first.
+
+    Raises:
+        Conflict: inference is forbidden in this installation; the sentence says why.
+    """
+    reason = inference_forbidden(session)
+    if reason is not None:
+        raise Conflict(reason)
 
 
 def ensure_bundled(session: Session, *, digest: str) -> ModelVersion:
@@ -59,9 +70,7 @@ def start_prediction(session: Session, *, dataset_id: int, by: int | None = None
     Raises:
         Conflict: inference is forbidden here; the sentence says why.
     """
-    reason = inference_forbidden(session)
-    if reason is not None:
-        raise Conflict(reason)
+    require_inference(session)
     return jobs.enqueue(
         session,
         kind="predict",
@@ -78,10 +87,12 @@ def predict_faces(work: jobs.Work, *, dataset_id: int) -> dict[str, int]:
 
     Returns:
         ``faces`` predicted.
+
+    Raises:
+        Conflict: inference is forbidden here.
     """
     with work.transaction() as session:
-        if inference_forbidden(session) is not None:
-            return {"faces": 0}
+        require_inference(session)
         model = current_model(session)
         model_id, blob = model.id, model.sealed_blob
         wanted = _unseen(session, dataset_id=dataset_id, model_id=model_id)

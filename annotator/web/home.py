@@ -12,7 +12,16 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from annotator.domain import accounts, agreement, curation, datasets, jobs, labelling, training
+from annotator.domain import (
+    accounts,
+    agreement,
+    curation,
+    datasets,
+    jobs,
+    labelling,
+    prediction,
+    training,
+)
 from annotator.models import Dataset, Job, User
 from annotator.web.rendering import page
 from annotator.web.security import requires, signed_in
@@ -101,7 +110,12 @@ def models(session: Session, user: User) -> Card | None:
     if current is None and candidate is None:
         return None
     verdict = training.judge(session, model=candidate) if candidate else None
-    values = {"current": current, "candidate": candidate, "verdict": verdict}
+    values = {
+        "current": current,
+        "candidate": candidate,
+        "verdict": verdict,
+        "forbidden": prediction.inference_forbidden(session),
+    }
     return Card("home/_models.html", values)
 
 

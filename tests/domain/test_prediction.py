@@ -132,7 +132,8 @@ def test_where_it_is_forbidden_no_model_looks(
         return
     with pytest.raises(Conflict, match=r"Article 5\(1\)\(f\)"):
         prediction.start_prediction(session, dataset_id=dataset.id)
-    assert prediction.predict_faces(work, dataset_id=dataset.id) == {"faces": 0}
+    with pytest.raises(Conflict, match=r"Article 5\(1\)\(f\)"):
+        prediction.predict_faces(work, dataset_id=dataset.id)
     assert count(session) == 0
 
 
