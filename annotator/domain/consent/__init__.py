@@ -26,6 +26,7 @@ from annotator.domain.consent.gate import (
     given_purposes,
     require,
 )
+from annotator.domain.consent.importing import import_record
 from annotator.domain.consent.notices import (
     create_notice,
     current_notice,
@@ -119,6 +120,7 @@ __all__ = [
     "given_purposes",
     "hold_if_sealing",
     "hold_key",
+    "import_record",
     "key_of",
     "list_due",
     "list_locales",
