@@ -75,13 +75,16 @@ def disagreements(session: Session, user: User) -> Card | None:
 
 
 def decisions(session: Session, user: User) -> Card | None:
-    """What waits for somebody today: redactions and, for those who run jobs, failed ones."""
+    """What waits for somebody: redactions and, for curators, failed jobs and models to replace."""
     rows = _rows(session, user)
     waiting = [row for row in rows if row.images.get("review")]
     failed = _failed(session, user, rows)
-    if not waiting and not failed:
+    curates = accounts.has_role(user, "curator")
+    tainted = training.list_tainted(session) if curates else []
+    if not waiting and not failed and not tainted:
         return None
-    return Card("home/_decisions.html", {"waiting": waiting, "failed": failed})
+    values = {"waiting": waiting, "failed": failed, "tainted": tainted}
+    return Card("home/_decisions.html", values)
 
 
 def progress(session: Session, user: User) -> Card | None:

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from wtforms import BooleanField, IntegerField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length, NumberRange
 
-from annotator.core.errors import AnnotatorError, Conflict
+from annotator.core.errors import AnnotatorError, Conflict, NotFound
 from annotator.domain import datasets, exports, jobs, prediction, training
 from annotator.models import Export, Job, ModelVersion, TrainingRun
 from annotator.web.exports import state_of, visible_export
@@ -116,6 +116,9 @@ def new() -> ResponseReturnValue:
     """Asks what to learn from."""
     form = _training_form()
     form.export.data = request.args.get("export", type=int)
+    for field in (form.epochs, form.seed):  # a training again begins with the same numbers
+        field.data = request.args.get(field.name, field.default, type=int)
+    form.fine_tune.data = request.args.get("fine_tune", 1, type=int) != 0
     return _new_page(form)
 
 
@@ -163,6 +166,7 @@ def show(model_id: int) -> ResponseReturnValue:
         curves=curves(run.curve) if run else [],
         verdict=_verdict(model),
         forbidden=prediction.inference_forbidden(db()),
+        retraining=_retraining(model),
     )
 
 
@@ -315,6 +319,18 @@ def _usable_exports() -> list[tuple[str, Export]]:
 
 def _export_of(run: TrainingRun | None) -> Export | None:
     return None if run is None else exports.get_export(db(), export_id=run.export_id)
+
+
+def _retraining(model: ModelVersion) -> training.Retraining | None:
+    """How to make a model again without who withdrew, for those who see its dataset."""
+    plan = training.plan_retraining(db(), model=model)
+    if plan is None:
+        return None
+    try:
+        visible_export(plan.source.id)
+    except NotFound:
+        return None
+    return plan
 
 
 def _job(run: TrainingRun) -> Job | None:
