@@ -11,7 +11,7 @@ from annotator.bootstrap.learning import LazyLearning
 from annotator.cli.tools import answer, open_settings, open_tools, tell
 from annotator.core.emotions import EMOTION_NAMES
 from annotator.core.errors import AnnotatorError, InvalidInput
-from annotator.domain import prediction, training
+from annotator.domain import consent, prediction, training
 from annotator.domain.ports import Detection, Pixels
 
 NO_CONTEXT = (
@@ -148,7 +148,7 @@ def _ask_context() -> None:
         tell(NO_CONTEXT)
         return
     with open_tools().sessions() as session:
-        prediction.require_inference(session)
+        consent.require_inference(session)
 
 
 def _weights(name: str) -> bytes | None:

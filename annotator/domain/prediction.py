@@ -10,33 +10,10 @@ from annotator.core.db import now
 from annotator.core.errors import Conflict, KeyDestroyed, NotFound
 from annotator.domain import audit, consent, jobs
 from annotator.domain.ports import Guess, Vault
-from annotator.models import Face, Image, Installation, Job, ModelVersion, Prediction, Subject
+from annotator.models import Face, Image, Job, ModelVersion, Prediction, Subject
 
 CHUNK = 256
-FORBIDDEN_CONTEXTS = ("workplace", "education")  # AI Act, Article 5(1)(f)
 BUNDLED = "bundled"
-
-
-def inference_forbidden(session: Session) -> str | None:
-    """Why no model may look at a face in this installation; ``None`` when it may."""
-    context = session.scalar(select(Installation.context))
-    if context in FORBIDDEN_CONTEXTS:
-        return (
-            f"This installation is used in the context '{context}', where the European Union "
-            "forbids inferring emotions (AI Act, Article 5(1)(f)); no model looks at a face here."
-        )
-    return None
-
-
-def require_inference(session: Session) -> None:
-    """Refuses where no model may look at a face. Every caller of the learning port asks this first.
-
-    Raises:
-        Conflict: inference is forbidden in this installation; the sentence says why.
-    """
-    reason = inference_forbidden(session)
-    if reason is not None:
-        raise Conflict(reason)
 
 
 def ensure_bundled(session: Session, *, digest: str) -> ModelVersion:
@@ -70,7 +47,7 @@ def start_prediction(session: Session, *, dataset_id: int, by: int | None = None
     Raises:
         Conflict: inference is forbidden here; the sentence says why.
     """
-    require_inference(session)
+    consent.require_inference(session)
     return jobs.enqueue(
         session,
         kind="predict",
@@ -92,7 +69,7 @@ def predict_faces(work: jobs.Work, *, dataset_id: int) -> dict[str, int]:
         Conflict: inference is forbidden here.
     """
     with work.transaction() as session:
-        require_inference(session)
+        consent.require_inference(session)
         model = current_model(session)
         model_id, blob = model.id, model.sealed_blob
         wanted = _unseen(session, dataset_id=dataset_id, model_id=model_id)

@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 from annotator.domain import (
     accounts,
     agreement,
+    consent,
     curation,
     datasets,
     jobs,
     labelling,
-    prediction,
     training,
 )
 from annotator.models import Dataset, Job, User
@@ -117,7 +117,7 @@ def models(session: Session, user: User) -> Card | None:
         "current": current,
         "candidate": candidate,
         "verdict": verdict,
-        "forbidden": prediction.inference_forbidden(session),
+        "forbidden": consent.inference_forbidden(session),
     }
     return Card("home/_models.html", values)
 

@@ -11,7 +11,7 @@ from wtforms import BooleanField, IntegerField, SelectChoice, SelectField, Strin
 from wtforms.validators import InputRequired, Length, NumberRange
 
 from annotator.core.errors import AnnotatorError, Conflict, NotFound
-from annotator.domain import datasets, exports, jobs, prediction, training
+from annotator.domain import consent, datasets, exports, jobs, training
 from annotator.models import Export, Job, ModelVersion, TrainingRun
 from annotator.web.exports import state_of, visible_export
 from annotator.web.forms import Form, strip
@@ -105,7 +105,7 @@ def index() -> ResponseReturnValue:
         verdict_of=_verdict,
         target=training.rollback_target(db()),
         figures_of=lambda model: figures(model.figures),
-        forbidden=(forbidden := prediction.inference_forbidden(db())),
+        forbidden=(forbidden := consent.inference_forbidden(db())),
         can_train=not forbidden and bool(_usable_exports()),
     )
 
@@ -165,7 +165,7 @@ def show(model_id: int) -> ResponseReturnValue:
         comparison=comparison(model.figures),
         curves=curves(run.curve) if run else [],
         verdict=_verdict(model),
-        forbidden=prediction.inference_forbidden(db()),
+        forbidden=consent.inference_forbidden(db()),
         retraining=_retraining(model),
     )
 
@@ -198,7 +198,7 @@ def ask_rollback() -> ResponseReturnValue:
     target = training.rollback_target(db())
     if target is None:
         raise Conflict("There is no earlier model to go back to.")
-    prediction.require_inference(db())
+    consent.require_inference(db())
     return page("models/rollback.html", target=target, current=training.list_models(db())[0])
 
 
@@ -282,7 +282,7 @@ def _promote_page(model: ModelVersion, *, reason: str = "", error: str = "") -> 
         "models/promote.html",
         model=model,
         verdict=_verdict(model),
-        forbidden=prediction.inference_forbidden(db()),
+        forbidden=consent.inference_forbidden(db()),
         figures=figures(model.figures),
         comparison=comparison(model.figures),
         reason=reason,
@@ -292,7 +292,7 @@ def _promote_page(model: ModelVersion, *, reason: str = "", error: str = "") -> 
 
 
 def _new_page(form: NewTraining) -> str:
-    return page("models/new.html", form=form, forbidden=prediction.inference_forbidden(db()))
+    return page("models/new.html", form=form, forbidden=consent.inference_forbidden(db()))
 
 
 def _training_form() -> NewTraining:

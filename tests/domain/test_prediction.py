@@ -126,7 +126,7 @@ def test_where_it_is_forbidden_no_model_looks(
     session.add(Installation(install="test", context=context))
     session.commit()
     if context in {"research", "medical"}:
-        assert prediction.inference_forbidden(session) is None
+        assert consent.inference_forbidden(session) is None
         job = prediction.start_prediction(session, dataset_id=dataset.id)
         assert (job.kind, job.arguments) == ("predict", {"dataset_id": dataset.id})
         return

@@ -71,7 +71,7 @@ class House:
     looks: list[str]
 
 
-@pytest.fixture(params=prediction.FORBIDDEN_CONTEXTS)
+@pytest.fixture(params=consent.FORBIDDEN_CONTEXTS)
 def house(
     request: pytest.FixtureRequest, toolbox: Toolbox, make_dataset: Callable[..., Dataset]
 ) -> Iterator[House]:
@@ -289,7 +289,7 @@ def test_an_export_carries_the_restriction_and_nothing_that_a_model_said(
     assert not [name for name in columns if re.search("pre|guess|model|cluster|predict", name)]
 
 
-@pytest.mark.parametrize("context", prediction.FORBIDDEN_CONTEXTS)
+@pytest.mark.parametrize("context", consent.FORBIDDEN_CONTEXTS)
 def test_every_command_is_refused(
     context: str,
     tmp_path: Path,
@@ -404,7 +404,7 @@ def test_whoever_has_the_learning_port_look_asks_first() -> None:
         "def new(work):\n    return work.tools.learning.guess(None, [])",
         "def new(work):\n    def look():\n        work.tools.learning.group([])\n    look()",
         "class New:\n    def look(self):\n        self.learning.evaluate(1, 2)",
-        "def late(work):\n    work.tools.learning.train(1)\n    prediction.require_inference(work)",
+        "def late(work):\n    work.tools.learning.train(1)\n    consent.require_inference(work)",
     ],
 )
 def test_a_new_caller_that_does_not_ask_is_found(source: str) -> None:

@@ -4,6 +4,11 @@ The gate denies by default. Views, jobs, exporter and trainer all ask it, and no
 past it.
 """
 
+from annotator.domain.consent.context import (
+    FORBIDDEN_CONTEXTS,
+    inference_forbidden,
+    require_inference,
+)
 from annotator.domain.consent.events import (
     MAX_YEARS,
     expire_purposes,
@@ -82,6 +87,7 @@ from annotator.domain.consent.wording import WORDS, Words
 
 __all__ = [
     "ARTICLES",
+    "FORBIDDEN_CONTEXTS",
     "GRANTING",
     "LONGEST_NAME",
     "LONGEST_NOTE",
@@ -121,6 +127,7 @@ __all__ = [
     "hold_if_sealing",
     "hold_key",
     "import_record",
+    "inference_forbidden",
     "key_of",
     "list_due",
     "list_locales",
@@ -139,6 +146,7 @@ __all__ = [
     "record_consent",
     "record_rows",
     "require",
+    "require_inference",
     "set_guardian",
     "standing_of",
     "starter",

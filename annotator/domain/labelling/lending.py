@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, contains_eager
 
 from annotator.core.db import now
 from annotator.core.errors import InvalidInput, NotFound
-from annotator.domain import accounts, audit, consent, prediction
+from annotator.domain import accounts, audit, consent
 from annotator.models import (
     MODES,
     Annotation,
@@ -143,7 +143,7 @@ def list_held(
     left out, a suggestion as much as a face; where no model may look at a face, every suggestion.
     """
     at = at or now()
-    silent = prediction.inference_forbidden(session) is not None
+    silent = consent.inference_forbidden(session) is not None
     suggesting = consent.allowing("prelabel", at)
     query = (
         select(Lease, Task, ModelVersion.name, suggesting)
@@ -280,7 +280,7 @@ def _prelabels(
     session: Session, *, dataset: Dataset, tasks: Sequence[Task], at: dt.datetime
 ) -> dict[int, Prelabel]:
     seeing = [task.face_id for task in tasks if not task.blind]
-    if not seeing or prediction.inference_forbidden(session) is not None:
+    if not seeing or consent.inference_forbidden(session) is not None:
         return {}
     rows = session.execute(
         select(

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.core.errors import InvalidInput
-from annotator.domain import prediction
+from annotator.domain import consent
 from annotator.domain.labelling.lending import (
     Leased,
     check_member,
@@ -81,7 +81,7 @@ def sweep_page(
         NotFound: not a member of the dataset.
         Conflict: inference is forbidden here, and a page is what a model says.
     """
-    prediction.require_inference(session)
+    consent.require_inference(session)
     at = at or now()
     check_request(n=n, mode="sweep")
     check_member(session, user=user, dataset=dataset)
@@ -114,7 +114,7 @@ def list_page(
     Raises:
         Conflict: inference is forbidden here.
     """
-    prediction.require_inference(session)
+    consent.require_inference(session)
     held = list_held(session, dataset=dataset, user=user, mode="sweep", at=at)
     ids = [item.task.id for item in held]
     order = list(

@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from annotator.core.errors import AnnotatorError, Conflict, KeyDestroyed, NotFound
-from annotator.domain import consent, jobs, prediction
+from annotator.domain import consent, jobs
 from annotator.domain.ports import Box, Detection, Pixels, SubjectKey, Tools, Vault
 from annotator.domain.redaction.rendition import (
     Rendition,
@@ -135,7 +135,7 @@ def _decide(tools: Tools, taken: _Taken, keep: int | None, box: list[float] | No
 
 def _announce(session: Session, dataset_id: int) -> None:
     """Faces are ready: somebody may label them, and where it is allowed the model looks at them."""
-    forbidden = prediction.inference_forbidden(session) is not None
+    forbidden = consent.inference_forbidden(session) is not None
     for kind in ("tasks",) if forbidden else ("tasks", "predict"):
         jobs.enqueue(
             session, kind=kind, arguments={"dataset_id": dataset_id}, dataset_id=dataset_id

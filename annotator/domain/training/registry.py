@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.core.errors import Conflict, InvalidInput, NotFound
-from annotator.domain import audit, prediction
+from annotator.domain import audit, consent, prediction
 from annotator.models import Dataset, ModelVersion, User
 
 MAX_REASON = 300
@@ -106,7 +106,7 @@ def promote(
             reason was given, or inference is forbidden here, where no model suggests anything.
         InvalidInput: a reason that is too long.
     """
-    prediction.require_inference(session)
+    consent.require_inference(session)
     reason = " ".join((override_reason or "").split())
     if len(reason) > MAX_REASON:
         raise InvalidInput(f"Give the reason in at most {MAX_REASON} characters.")
@@ -147,7 +147,7 @@ def rollback(session: Session, *, by: User | None) -> ModelVersion:
     Raises:
         Conflict: there is none, or inference is forbidden here.
     """
-    prediction.require_inference(session)
+    consent.require_inference(session)
     target = rollback_target(session)
     if target is None:
         raise Conflict("There is no earlier model to go back to.")

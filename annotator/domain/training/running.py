@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.core.errors import Conflict, InvalidInput, NotFound, Tampered
-from annotator.domain import audit, exports, jobs, prediction
+from annotator.domain import audit, consent, exports, jobs, prediction
 from annotator.domain.ports import Lesson
 from annotator.domain.training.lessons import check_lessons, read_lessons
 from annotator.domain.verification import verify_export
@@ -58,7 +58,7 @@ def request_training(
         Conflict: the name is taken, the export may not be used, or inference is forbidden here: a
             training runs its model on the faces that measure it.
     """
-    prediction.require_inference(session)
+    consent.require_inference(session)
     if kind not in KINDS:
         raise InvalidInput(
             f"The kind of model '{kind}' is not available in this version; "
@@ -144,7 +144,7 @@ def train_model(work: jobs.Work, *, run_id: int) -> dict[str, Any]:
         Cancelled: a person stopped it.
     """
     with work.transaction() as session:
-        prediction.require_inference(session)
+        consent.require_inference(session)
         known = session.scalar(select(ModelVersion).where(ModelVersion.training_run_id == run_id))
         if known is not None:
             return {"model": known.id}

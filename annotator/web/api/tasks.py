@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request, url_for
 
-from annotator.domain import labelling, prediction, viewing
+from annotator.domain import consent, labelling, viewing
 from annotator.domain.labelling import Leased
 from annotator.web import looks
 from annotator.web.api.openapi import (
@@ -52,7 +52,7 @@ def lease(dataset_id: int) -> dict[str, Any]:
     )
     return {
         "tasks": [describe(item) for item in leased],
-        "no_prelabels": prediction.inference_forbidden(db()),  # why, where no model may look
+        "no_prelabels": consent.inference_forbidden(db()),  # why, where no model may look
     }
 
 
