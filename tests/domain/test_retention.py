@@ -141,7 +141,7 @@ def test_the_end_of_keeping_stops_use_and_erases_after_the_days_of_grace(
     assert subject.wrapped_key is None
     assert session.scalars(select(Image)).all() == []
     assert {event.kind for event in subject.events} == {"given", "expired"}
-    assert session.scalars(select(Job.kind)).all() == ["renew_epoch"]
+    assert session.scalars(select(Job.kind)).all() == ["erase", "erase"]  # use, then everything
     entry = session.scalars(
         select(AuditEntry).where(AuditEntry.action == "retention.reached")
     ).one()
