@@ -16,7 +16,7 @@ from annotator.bootstrap import Toolbox
 from annotator.core.config import Settings
 from annotator.core.db import Base, now
 from annotator.core.errors import Conflict, SyncFailed
-from annotator.domain import jobs
+from annotator.domain import jobs, retention
 from annotator.models import Job
 
 
@@ -258,3 +258,21 @@ def test_a_heartbeat_that_could_not_be_synced_ends_the_job(
     job_id = start(tools, monkeypatch, work_on)
     with pytest.raises(SyncFailed):
         worker.run_job(tools, job_id)
+
+
+def test_the_closing_of_consents_is_planned_once_a_day_and_done(tools: Toolbox) -> None:
+    for _ in range(3):  # a worker looks every few seconds
+        worker.sweep_jobs(tools)
+    with tools.sessions() as session:
+        (planned,) = [job.id for job in jobs.list_jobs(session) if job.kind == retention.KIND]
+    assert worker.run_job(tools, planned)
+    assert read(tools, planned).result == {"expired": 0, "erased": 0}
+    worker.sweep_jobs(tools)
+    with tools.transaction() as session:
+        again = [job for job in jobs.list_jobs(session) if job.kind == retention.KIND]
+        assert [job.id for job in again] == [planned]
+        again[0].created_at = now() - 1.01 * retention.EVERY
+    worker.sweep_jobs(tools)
+    with tools.sessions() as session:
+        kinds = [job.kind for job in jobs.list_jobs(session)]
+    assert kinds.count(retention.KIND) == 2

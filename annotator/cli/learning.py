@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from sqlalchemy.orm import Session
 
 from annotator.cli.tools import answer, finish_job, open_tools, tell
 from annotator.core.errors import InvalidInput
 from annotator.domain import curation, datasets, exports, prediction, training
-from annotator.models import ModelVersion
+from annotator.models import Dataset, ModelVersion
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
@@ -90,7 +91,7 @@ def show(name: str, as_json: bool) -> None:
         answer(
             _describe(model),
             as_json=as_json,
-            text=f"{model.name}: {model.state}\n{_figures(model)}",
+            text=f"{model.name}: {model.state}\n{_figures(model)}{_next(session, model)}",
         )
 
 
@@ -171,6 +172,28 @@ def _figures(model: ModelVersion) -> str:
     return "\n".join(lines) or "  no figures: it was never measured here"
 
 
+def _next(session: Session, model: ModelVersion) -> str:
+    """What to do about a model that holds somebody who withdrew; nothing for any other."""
+    if model.withdrawn_at is None:
+        return ""
+    since = f"\n  contains somebody who withdrew, since {model.withdrawn_at:%Y-%m-%d}"
+    plan = training.plan_retraining(session, model=model)
+    if plan is None:
+        return f"{since}; it was not trained here: go back with `models rollback`"
+    if plan.ready is None:
+        name = session.get_one(Dataset, plan.source.dataset_id).name
+        return (
+            f"{since}; build its export again: export '{name}' --balance {plan.source.balance} "
+            f"--seed {plan.source.seed} --recipient '{plan.source.recipient}' OUT"
+        )
+    options = plan.options
+    scratch = "" if options["fine_tune"] else " --from-scratch"
+    return (
+        f"{since}; train it again: train {plan.ready.id} --epochs {options['epochs']} "
+        f"--seed {options['seed']}{scratch}"
+    )
+
+
 def _describe(model: ModelVersion) -> dict[str, Any]:
     return {
         "name": model.name,
@@ -178,6 +201,7 @@ def _describe(model: ModelVersion) -> dict[str, Any]:
         "state": model.state,
         "digest": model.digest,
         "withdrawn": model.withdrawn_at is not None,
+        "withdrawn_at": model.withdrawn_at.isoformat() if model.withdrawn_at else None,
         "figures": model.figures,
     }
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from annotator.cli.passwords import hash_password
 from annotator.cli.tools import answer, finish_job, open_tools, tell
 from annotator.core.db import now
-from annotator.core.errors import NotFound
+from annotator.core.errors import InvalidInput, NotFound
 from annotator.domain import (
     accounts,
     consent,
@@ -25,6 +25,7 @@ from annotator.domain import (
 )
 from annotator.models import ROLES, Subject, User
 
+MOST_RECORD = 10_000_000  # bytes
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 
@@ -165,6 +166,33 @@ def withdraw(subject: str, yes: bool, receipt: Path | None, as_json: bool) -> No
         text=f"The key of {subject} is destroyed; {told.images} pictures and {told.votes} votes "
         f"are gone, {len(told.exports)} exports and {len(told.models)} models are marked."
         + recipients,
+    )
+
+
+@subject.command("import")
+@click.argument("dataset")
+@click.argument("record", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--code", default="", help="How staff call them here; the record's own if omitted.")
+@json_option
+def import_(dataset: str, record: Path, code: str, as_json: bool) -> None:
+    """Adds a person to DATASET with the consents in RECORD, a file that Annotator wrote."""
+    if record.stat().st_size > MOST_RECORD:
+        raise InvalidInput(f"A consent record has at most {MOST_RECORD // 10**6} MB.")
+    try:
+        document = json.loads(record.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"'{record}' is not JSON.") from error
+    with (tools := open_tools()).transaction() as session:
+        target = datasets.find_dataset(session, name=dataset)
+        person = consent.import_record(
+            session, vault=tools.vault, dataset=target, document=document, code=code
+        )
+        given = list(consent.given_purposes(session, subject=person))
+        told = {"subject": person.id, "code": person.code, "allows": given}
+    answer(
+        told,
+        as_json=as_json,
+        text=f"{told['code']} is in {dataset} and allows: {', '.join(given) or 'nothing'}.",
     )
 
 

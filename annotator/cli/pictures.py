@@ -8,12 +8,16 @@ import click
 
 from annotator.bootstrap.imaging import LazyImaging
 from annotator.bootstrap.learning import LazyLearning
-from annotator.cli.tools import answer, open_tools, tell
+from annotator.cli.tools import answer, open_settings, open_tools, tell
 from annotator.core.emotions import EMOTION_NAMES
 from annotator.core.errors import AnnotatorError, InvalidInput
-from annotator.domain import prediction, training
+from annotator.domain import consent, prediction, training
 from annotator.domain.ports import Detection, Pixels
 
+NO_CONTEXT = (
+    "No installation says what these pictures are for. At work and in education the European "
+    "Union forbids inferring emotions (AI Act, Article 5(1)(f)), and people must be told of it."
+)
 paths_argument = click.argument(
     "paths", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
@@ -72,7 +76,12 @@ def faces(
 @click.option("--model", help="A model of this installation; the bundled one when omitted.")
 @json_option
 def classify(paths: tuple[Path, ...], *, cropped: bool, model: str | None, as_json: bool) -> int:
-    """Says which emotion the model sees on each face."""
+    """Says which emotion the model sees on each face.
+
+    Refused where the installation is used at work or in education. Without an installation nobody
+    has said what the pictures are for, so the law is told on stderr.
+    """
+    _ask_context()
     imaging = LazyImaging()
     learning = LazyLearning(imaging)
     weights = _weights(model) if model else None
@@ -127,6 +136,19 @@ def _each(
             failed = 1
             tell(f"{path}: {error.message}")
     return failed
+
+
+def _ask_context() -> None:
+    """Asks the installation in the data folder, if there is one, whether a model may look.
+
+    Raises:
+        Conflict: it is used where inferring emotions is forbidden.
+    """
+    if not (open_settings().data / "keys").is_dir():
+        tell(NO_CONTEXT)
+        return
+    with open_tools().sessions() as session:
+        consent.require_inference(session)
 
 
 def _weights(name: str) -> bytes | None:

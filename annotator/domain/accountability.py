@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
-from annotator.domain import consent, prediction
+from annotator.domain import consent
 from annotator.models import (
     PURPOSES,
     AuditEntry,
@@ -62,7 +62,7 @@ def describe_processing(session: Session) -> dict[str, Any]:
     return {
         "made_at": now().isoformat(),
         "context": session.scalar(select(Installation.context)),
-        "inference": prediction.inference_forbidden(session) or "allowed with consent",
+        "inference": consent.inference_forbidden(session) or "allowed with consent",
         "safeguards": list(SAFEGUARDS),
         "activities": [_describe_activity(session, dataset) for dataset in found],
     }
@@ -78,7 +78,7 @@ def assess_impact(session: Session) -> dict[str, Any]:
     return {
         "made_at": now().isoformat(),
         "context": session.scalar(select(Installation.context)),
-        "forbidden": prediction.inference_forbidden(session),
+        "forbidden": consent.inference_forbidden(session),
         "people": _count_people(session),
         "consents": {
             purpose: _count(session, Subject, consent.allowing(purpose, now()))

@@ -63,9 +63,7 @@ def start_clustering(
         InvalidInput: ``k`` out of bounds.
         Conflict: inference is forbidden here; the sentence says why.
     """
-    reason = prediction.inference_forbidden(session)
-    if reason is not None:
-        raise Conflict(reason)
+    consent.require_inference(session)
     if k is not None and not 2 <= k <= MAX_CLUSTERS:  # noqa: PLR2004 - one group is none
         raise InvalidInput(f"Choose 2 to {MAX_CLUSTERS} groups.")
     return jobs.enqueue(
@@ -92,9 +90,7 @@ def cluster_faces(
         Conflict: fewer than two faces have an embedding, or inference is forbidden here.
     """
     with work.transaction() as session:
-        reason = prediction.inference_forbidden(session)
-        if reason is not None:
-            raise Conflict(reason)
+        consent.require_inference(session)
         model_id = prediction.current_model(session).id
     faces, embeddings = _open_embeddings(work, dataset_id, model_id)
     if len(faces) < 2:  # noqa: PLR2004 - one face is no group
@@ -159,7 +155,9 @@ def _forget_runs(session: Session, dataset_id: int) -> None:
 
 
 def newest_run(session: Session, *, dataset: Dataset) -> ClusterRun | None:
-    """The grouping in force, if there is one."""
+    """The grouping in force; none where no model may look at a face, also not an older one."""
+    if consent.inference_forbidden(session) is not None:
+        return None
     return session.scalar(
         select(ClusterRun)
         .where(ClusterRun.dataset_id == dataset.id)

@@ -10,22 +10,10 @@ from annotator.core.db import now
 from annotator.core.errors import Conflict, KeyDestroyed, NotFound
 from annotator.domain import audit, consent, jobs
 from annotator.domain.ports import Guess, Vault
-from annotator.models import Face, Image, Installation, Job, ModelVersion, Prediction, Subject
+from annotator.models import Face, Image, Job, ModelVersion, Prediction, Subject
 
 CHUNK = 256
-FORBIDDEN_CONTEXTS = ("workplace", "education")  # AI Act, Article 5(1)(f)
 BUNDLED = "bundled"
-
-
-def inference_forbidden(session: Session) -> str | None:
-    """Why no model may look at a face in this installation; ``None`` when it may."""
-    context = session.scalar(select(Installation.context))
-    if context in FORBIDDEN_CONTEXTS:
-        return (
-            f"This installation is used in the context '{context}', where the European Union "
-            "forbids inferring emotions (AI Act, Article 5(1)(f)); pre-labels are switched off."
-        )
-    return None
 
 
 def ensure_bundled(session: Session, *, digest: str) -> ModelVersion:
@@ -59,9 +47,7 @@ def start_prediction(session: Session, *, dataset_id: int, by: int | None = None
     Raises:
         Conflict: inference is forbidden here; the sentence says why.
     """
-    reason = inference_forbidden(session)
-    if reason is not None:
-        raise Conflict(reason)
+    consent.require_inference(session)
     return jobs.enqueue(
         session,
         kind="predict",
@@ -78,10 +64,12 @@ def predict_faces(work: jobs.Work, *, dataset_id: int) -> dict[str, int]:
 
     Returns:
         ``faces`` predicted.
+
+    Raises:
+        Conflict: inference is forbidden here.
     """
     with work.transaction() as session:
-        if inference_forbidden(session) is not None:
-            return {"faces": 0}
+        consent.require_inference(session)
         model = current_model(session)
         model_id, blob = model.id, model.sealed_blob
         wanted = _unseen(session, dataset_id=dataset_id, model_id=model_id)

@@ -3,6 +3,9 @@
 The gate needs none of this: it stops at the very moment at which a consent ends. The sweep writes
 the end down, takes back what rests on it, and erases people whose consent to ``store`` has been
 over for the dataset's days of grace, or whose pictures have reached its limit.
+
+The grace counts from the end that the person was told, whenever a sweep notices it: what they were
+promised is a day, and a worker that stood still must not move it.
 """
 
 import datetime as dt

@@ -16,6 +16,14 @@ from annotator.web.statements import PURPOSE_WORDS
 from annotator.web.transaction import db
 
 blueprint = Blueprint("consents", __name__, url_prefix="/datasets/<int:dataset_id>/consents")
+# What is done next, in words for people who do not know how the program works.
+STEPS = {
+    "note": "write the erasure down outside the backups",
+    "blobs": "delete the sealed files",
+    "journal": "empty the database's journal",
+    "epoch": "renew everybody else's keys, so that no old copy opens",
+    "close": "empty the journal once more and finish",
+}
 WIDTH, HEIGHT = 240, 60  # of one chart, in its own units
 SOON, LATER = 30, 90  # days
 
@@ -46,6 +54,7 @@ def index(dataset_id: int) -> ResponseReturnValue:
         soon=now() + dt.timedelta(days=SOON),
         due=consent.list_due(db(), dataset=dataset),
         withdrawals=_withdrawals(dataset),
+        step_words=STEPS,
         states=consent.count_states(db(), dataset=dataset),
         purpose_words=PURPOSE_WORDS,
         purposes=PURPOSES,

@@ -8,7 +8,15 @@ from wtforms import IntegerField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from annotator.core.emotions import LABEL_NAMES
-from annotator.domain import accounts, agreement, curation, jobs, labelling, viewing
+from annotator.domain import (
+    accounts,
+    agreement,
+    consent,
+    curation,
+    jobs,
+    labelling,
+    viewing,
+)
 from annotator.models import Dataset
 from annotator.web.forms import Form, strip
 from annotator.web.looks import counted_address
@@ -57,6 +65,7 @@ def index(dataset_id: int) -> ResponseReturnValue:
         balance=curation.count_labels(db(), dataset=dataset),
         figures=agreement.measure(db(), dataset=dataset),
         running=_running(dataset),
+        forbidden=consent.inference_forbidden(db()),
         may_group=accounts.has_role(signed_in(), "curator"),
         form=Grouping(),
     )

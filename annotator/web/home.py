@@ -12,7 +12,16 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from annotator.domain import accounts, agreement, curation, datasets, jobs, labelling, training
+from annotator.domain import (
+    accounts,
+    agreement,
+    consent,
+    curation,
+    datasets,
+    jobs,
+    labelling,
+    training,
+)
 from annotator.models import Dataset, Job, User
 from annotator.web.rendering import page
 from annotator.web.security import requires, signed_in
@@ -66,13 +75,16 @@ def disagreements(session: Session, user: User) -> Card | None:
 
 
 def decisions(session: Session, user: User) -> Card | None:
-    """What waits for somebody today: redactions and, for those who run jobs, failed ones."""
+    """What waits for somebody: redactions and, for curators, failed jobs and models to replace."""
     rows = _rows(session, user)
     waiting = [row for row in rows if row.images.get("review")]
     failed = _failed(session, user, rows)
-    if not waiting and not failed:
+    curates = accounts.has_role(user, "curator")
+    tainted = training.list_tainted(session) if curates else []
+    if not waiting and not failed and not tainted:
         return None
-    return Card("home/_decisions.html", {"waiting": waiting, "failed": failed})
+    values = {"waiting": waiting, "failed": failed, "tainted": tainted}
+    return Card("home/_decisions.html", values)
 
 
 def progress(session: Session, user: User) -> Card | None:
@@ -101,7 +113,12 @@ def models(session: Session, user: User) -> Card | None:
     if current is None and candidate is None:
         return None
     verdict = training.judge(session, model=candidate) if candidate else None
-    values = {"current": current, "candidate": candidate, "verdict": verdict}
+    values = {
+        "current": current,
+        "candidate": candidate,
+        "verdict": verdict,
+        "forbidden": consent.inference_forbidden(session),
+    }
     return Card("home/_models.html", values)
 
 

@@ -159,7 +159,7 @@ def _ask(invitation: Invitation, said: Answer) -> str:
         dataset=dataset,
         told=_notice(invitation),
         said=said,
-        ends=_end(),
+        ends=end_of_consent(),
         nonce=request.form.get("nonce", "")[:NONCE] or secrets.token_hex(NONCE // 2),
     )
 
@@ -193,7 +193,7 @@ def _record(invitation: Invitation, notice: Notice, said: Answer) -> None:
         purposes=said.purposes,
         notice=notice,
         expression="ticked",
-        expires_at=_end(),
+        expires_at=end_of_consent(),
         statement=consent.Statement(
             party="guardian" if minor else "subject",
             assent="given" if minor else None,
@@ -205,7 +205,7 @@ def _record(invitation: Invitation, notice: Notice, said: Answer) -> None:
     )
 
 
-def _end() -> dt.datetime:
+def end_of_consent() -> dt.datetime:
     """When a consent given today ends by itself: at the end of the same day in three years."""
     today = now().replace(hour=0, minute=0, second=0, microsecond=0)
     try:

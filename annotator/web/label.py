@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from wtforms import HiddenField, IntegerField, StringField
 
 from annotator.core.errors import AnnotatorError
-from annotator.domain import datasets, labelling
+from annotator.domain import consent, datasets, labelling
 from annotator.models import Dataset
 from annotator.web.forms import Form
 from annotator.web.rendering import page
@@ -40,6 +40,7 @@ def focus(dataset_id: int) -> ResponseReturnValue:
         plain_id=str(uuid.uuid4()),
         last=request.args.get("last", ""),
         finished="finished" in request.args,
+        forbidden=consent.inference_forbidden(db()),
     )
 
 

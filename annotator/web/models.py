@@ -10,8 +10,8 @@ from flask.typing import ResponseReturnValue
 from wtforms import BooleanField, IntegerField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length, NumberRange
 
-from annotator.core.errors import AnnotatorError, Conflict
-from annotator.domain import datasets, exports, jobs, training
+from annotator.core.errors import AnnotatorError, Conflict, NotFound
+from annotator.domain import consent, datasets, exports, jobs, training
 from annotator.models import Export, Job, ModelVersion, TrainingRun
 from annotator.web.exports import state_of, visible_export
 from annotator.web.forms import Form, strip
@@ -105,7 +105,8 @@ def index() -> ResponseReturnValue:
         verdict_of=_verdict,
         target=training.rollback_target(db()),
         figures_of=lambda model: figures(model.figures),
-        can_train=bool(_usable_exports()),
+        forbidden=(forbidden := consent.inference_forbidden(db())),
+        can_train=not forbidden and bool(_usable_exports()),
     )
 
 
@@ -115,7 +116,10 @@ def new() -> ResponseReturnValue:
     """Asks what to learn from."""
     form = _training_form()
     form.export.data = request.args.get("export", type=int)
-    return page("models/new.html", form=form)
+    for field in (form.epochs, form.seed):  # a training again begins with the same numbers
+        field.data = request.args.get(field.name, field.default, type=int)
+    form.fine_tune.data = request.args.get("fine_tune", 1, type=int) != 0
+    return _new_page(form)
 
 
 @blueprint.post("")
@@ -124,7 +128,7 @@ def create() -> ResponseReturnValue:
     """Has a candidate trained."""
     form = _training_form()
     if not form.validate():
-        return page("models/new.html", form=form), 422
+        return _new_page(form), 422
     export = visible_export(form.export.data)
     try:
         training.request_training(
@@ -140,7 +144,7 @@ def create() -> ResponseReturnValue:
         )
     except AnnotatorError as error:
         form.refuse(error, "name" if isinstance(error, Conflict) else "export")
-        return page("models/new.html", form=form), error.status
+        return _new_page(form), error.status
     flash("The training waits for a worker. Its candidate appears here.", "success")
     return redirect(url_for(".index"), 303)
 
@@ -161,6 +165,8 @@ def show(model_id: int) -> ResponseReturnValue:
         comparison=comparison(model.figures),
         curves=curves(run.curve) if run else [],
         verdict=_verdict(model),
+        forbidden=consent.inference_forbidden(db()),
+        retraining=_retraining(model),
     )
 
 
@@ -192,6 +198,7 @@ def ask_rollback() -> ResponseReturnValue:
     target = training.rollback_target(db())
     if target is None:
         raise Conflict("There is no earlier model to go back to.")
+    consent.require_inference(db())
     return page("models/rollback.html", target=target, current=training.list_models(db())[0])
 
 
@@ -275,12 +282,17 @@ def _promote_page(model: ModelVersion, *, reason: str = "", error: str = "") -> 
         "models/promote.html",
         model=model,
         verdict=_verdict(model),
+        forbidden=consent.inference_forbidden(db()),
         figures=figures(model.figures),
         comparison=comparison(model.figures),
         reason=reason,
         error=error,
         longest=training.MAX_REASON,
     )
+
+
+def _new_page(form: NewTraining) -> str:
+    return page("models/new.html", form=form, forbidden=consent.inference_forbidden(db()))
 
 
 def _training_form() -> NewTraining:
@@ -307,6 +319,18 @@ def _usable_exports() -> list[tuple[str, Export]]:
 
 def _export_of(run: TrainingRun | None) -> Export | None:
     return None if run is None else exports.get_export(db(), export_id=run.export_id)
+
+
+def _retraining(model: ModelVersion) -> training.Retraining | None:
+    """How to make a model again without who withdrew, for those who see its dataset."""
+    plan = training.plan_retraining(db(), model=model)
+    if plan is None:
+        return None
+    try:
+        visible_export(plan.source.id)
+    except NotFound:
+        return None
+    return plan
 
 
 def _job(run: TrainingRun) -> Job | None:

@@ -24,6 +24,7 @@ from annotator.domain import (
     viewing,
 )
 from annotator.models import PURPOSES, Image, Subject
+from annotator.web.allowing import needs_guardian, offered
 from annotator.web.languages import gettext
 from annotator.web.links import by_link, keep_private, open_link, outside
 from annotator.web.rendering import page
@@ -46,7 +47,16 @@ def show(secret: str) -> ResponseReturnValue:
     subject = _subject(secret)
     held = disclosure.describe_holdings(db(), subject=subject)
     template = "gone" if subject.withdrawn_at else "show"
-    return _page(template, secret, subject, held=held, purposes=PURPOSES)
+    return _page(
+        template,
+        secret,
+        subject,
+        held=held,
+        purposes=PURPOSES,
+        offered=offered(subject),
+        needs_guardian=needs_guardian(subject),
+        before={event.purpose for event in subject.events if event.kind in consent.GRANTING},
+    )
 
 
 @blueprint.get("/me/<secret>/keep")

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from annotator.core.emotions import EMOTION_NAMES, LABEL_NAMES
 from annotator.core.errors import AnnotatorError, InvalidInput
-from annotator.domain import curation, labelling
+from annotator.domain import consent, curation, labelling
 from annotator.models import Dataset
 from annotator.web.rendering import page
 from annotator.web.security import current_dataset, requires, signed_in
@@ -27,13 +27,20 @@ def index(dataset_id: int) -> ResponseReturnValue:
     dataset = current_dataset(dataset_id)
     run = curation.newest_run(db(), dataset=dataset)
     clusters = curation.list_clusters(db(), run=run, near=0) if run else []
-    return page("sweep/index.html", dataset=dataset, run=run, clusters=clusters)
+    return page(
+        "sweep/index.html",
+        dataset=dataset,
+        run=run,
+        clusters=clusters,
+        forbidden=consent.inference_forbidden(db()),
+    )
 
 
 @blueprint.get("/page")
 @requires("annotator")
 def show(dataset_id: int) -> ResponseReturnValue:
     """The page that the person holds; looks only, so that a reload changes nothing."""
+    consent.require_inference(db())
     dataset = current_dataset(dataset_id)
     theme = _theme(request.args)
     cluster = None
@@ -57,6 +64,7 @@ def show(dataset_id: int) -> ResponseReturnValue:
 @requires("annotator")
 def answer(dataset_id: int) -> ResponseReturnValue:
     """Opens a page, accepts one, or takes the last one back; then shows what the person holds."""
+    consent.require_inference(db())  # also before a page of old is accepted
     dataset, theme = current_dataset(dataset_id), _theme(request.form)
     action, last = request.form.get("action", "open"), ""
     if action == "accept":

@@ -309,3 +309,32 @@ def test_axe_finds_nothing_on_the_other_pages(
     assert told == []
     page.goto("/me/wrong")
     hand.judge()
+
+
+@pytest.mark.parametrize("tongue", ["en", "de"])
+def test_a_use_is_taken_back_and_allowed_again_by_keyboard_alone(
+    server: Server, dataset: Dataset, hand: Hand, keep: Any, tongue: str
+) -> None:
+    page = hand.page
+    me = own_page(server, dataset)
+    page.goto(f"{me}?lang={tongue}")
+    hand.press('a[href*="withdraw?purpose=train"]')
+    page.wait_for_selector('input[name="purpose"][value="train"]', state="attached")
+    hand.press("form .button.final")
+    page.wait_for_selector('a[href*="allow?purpose=train"]')
+    hand.judge()
+    keep(page, f"taken back {tongue}")
+    hand.press('a[href*="allow?purpose=train"]')
+    page.wait_for_selector("#agreed")
+    hand.judge()
+    keep(page, f"allow {tongue}")
+    hand.press("#agreed", "Space")
+    hand.type("#name", "Ada Stone")
+    hand.press("form .button.primary")
+    page.wait_for_selector('a[href*="withdraw?purpose=train"]')
+    with server.tools.sessions() as session:
+        subject = session.scalars(select(Subject)).one()
+        event = consent.given_purposes(session, subject=subject)["train"]
+        assert event.statement is not None
+        assert event.statement.locale == tongue
+    assert hand.troubles == []

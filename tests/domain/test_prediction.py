@@ -126,13 +126,14 @@ def test_where_it_is_forbidden_no_model_looks(
     session.add(Installation(install="test", context=context))
     session.commit()
     if context in {"research", "medical"}:
-        assert prediction.inference_forbidden(session) is None
+        assert consent.inference_forbidden(session) is None
         job = prediction.start_prediction(session, dataset_id=dataset.id)
         assert (job.kind, job.arguments) == ("predict", {"dataset_id": dataset.id})
         return
     with pytest.raises(Conflict, match=r"Article 5\(1\)\(f\)"):
         prediction.start_prediction(session, dataset_id=dataset.id)
-    assert prediction.predict_faces(work, dataset_id=dataset.id) == {"faces": 0}
+    with pytest.raises(Conflict, match=r"Article 5\(1\)\(f\)"):
+        prediction.predict_faces(work, dataset_id=dataset.id)
     assert count(session) == 0
 
 

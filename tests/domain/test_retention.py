@@ -17,7 +17,6 @@ from annotator.models import (
     ExportItem,
     Face,
     Image,
-    Installation,
     Job,
     Lease,
     Prediction,
@@ -142,7 +141,7 @@ def test_the_end_of_keeping_stops_use_and_erases_after_the_days_of_grace(
     assert subject.wrapped_key is None
     assert session.scalars(select(Image)).all() == []
     assert {event.kind for event in subject.events} == {"given", "expired"}
-    assert session.scalars(select(Job.kind)).all() == ["erase", "erase"]  # purposes, then all
+    assert session.scalars(select(Job.kind)).all() == ["erase", "erase"]  # use, then everything
     entry = session.scalars(
         select(AuditEntry).where(AuditEntry.action == "retention.reached")
     ).one()
@@ -242,8 +241,6 @@ def test_the_job_sweeps_everybody_and_twice_is_once(
 
 
 def test_a_sweep_is_planned_once_a_day(session: Session) -> None:
-    session.add(Installation(install="x", context="research"))
-    session.commit()
-    assert retention.start_daily_sweep(session) is not None
-    assert retention.start_daily_sweep(session) is None
-    assert retention.start_daily_sweep(session, at=now() + 1.01 * DAY) is not None
+    assert retention.plan_sweep(session) is not None
+    assert retention.plan_sweep(session) is None
+    assert retention.plan_sweep(session, at=now() + 1.01 * DAY) is not None

@@ -356,7 +356,10 @@ def test_where_inference_is_forbidden_nothing_is_predicted(
 ) -> None:
     session.add(Installation(install="test", context="workplace"))
     make_dataset(session)
-    training.promote(session, model=make_model(session, "better"), by=None)
+    with pytest.raises(Conflict, match=r"Article 5\(1\)\(f\)"):
+        training.promote(session, model=make_model(session, "better"), by=None)
+    with pytest.raises(Conflict, match=r"Article 5\(1\)\(f\)"):
+        training.rollback(session, by=None)
     assert session.scalars(select(Job).where(Job.kind == "predict")).all() == []
 
 

@@ -195,4 +195,4 @@ def test_a_language_without_a_notice_says_so(
 def test_a_consent_on_a_leap_day_ends_three_years_later(monkeypatch: pytest.MonkeyPatch) -> None:
     leap = dt.datetime(2028, 2, 29, 15, 30, tzinfo=dt.UTC)
     monkeypatch.setattr(joining, "now", lambda: leap)
-    assert joining._end() == dt.datetime(2031, 2, 28, tzinfo=dt.UTC)
+    assert joining.end_of_consent() == dt.datetime(2031, 2, 28, tzinfo=dt.UTC)

@@ -17,7 +17,7 @@ from annotator.web.assets import find_folder
 TEMPLATES = find_folder("templates")
 MARKED = [
     path
-    for folder in ("links", "joining", "own", "capture")
+    for folder in ("links", "joining", "own", "allowing", "capture")
     for path in sorted((TEMPLATES / folder).glob("*.html"))
 ]
 WEB = Path(languages.__file__).parent

@@ -1,3 +1,5 @@
+import html
+import re
 from collections.abc import Callable
 
 import pytest
@@ -7,11 +9,20 @@ from sqlalchemy.orm import Session
 
 from annotator.bootstrap import Toolbox
 from annotator.core.db import now
-from annotator.domain import consent, exports, prediction, training
-from annotator.models import AuditEntry, Dataset, Export, ModelVersion, TrainingRun
+from annotator.domain import consent, erasure, exports, prediction, training
+from annotator.models import (
+    AuditEntry,
+    Dataset,
+    Export,
+    ExportItem,
+    ModelVersion,
+    Subject,
+    TrainingRun,
+)
 from annotator.web.models import comparison, curves, figures, per_class
 from tests.factories import make_face, make_subject
 from tests.fakes import FakeLearning, FakeTools, FakeWork
+from tests.web.conftest import PASSWORD
 
 SignIn = Callable[[str], FlaskClient]
 
@@ -153,6 +164,63 @@ def test_a_marked_model_offers_no_promotion(
     assert "Promote cnn-1" not in page
     assert "Contains somebody who withdrew" in curator.get(f"/models/{number}").text
     assert curator.post(f"/models/{number}/promote").status_code == 409
+
+
+def test_a_model_of_somebody_who_withdrew_is_trained_again_without_them(  # noqa: PLR0917 - fixtures
+    sign_in: SignIn,
+    candidate: Callable[..., int],
+    export: Export,
+    toolbox: Toolbox,
+    tools: FakeTools,
+    session: Session,
+) -> None:
+    number = candidate(better=True)
+    with toolbox.transaction() as own:
+        training.promote(own, model=own.get_one(ModelVersion, number), by=None)
+        subject = own.scalars(
+            select(Subject).join(ExportItem, ExportItem.subject_id == Subject.id)
+        ).first()
+        assert subject is not None
+        gone = subject.id
+        erasure.withdraw_subject(own, subject=subject, by=None)
+    curator = sign_in("curator")
+    assert "holds somebody who withdrew" in curator.get("/").text
+    page = curator.get(f"/models/{number}").text
+    assert "Contains somebody who withdrew" in page
+    again = _link(page, "Build its export again without them")
+    assert 'value="ourselves"' in curator.get(again).text
+    assert "Train it again" not in page
+    letter = curator.get(f"/exports/{export.id}").text
+    assert "You received the training set" in letter
+    assert letter.count("p-") >= 2  # the pseudonym, in the list and in the text
+    form = {"recipient": "ourselves", "balance": "none", "password": PASSWORD}
+    done = curator.post(again.partition("/new")[0], data=form)
+    assert done.status_code == 303, done.text
+    fresh = session.scalars(select(Export.id).order_by(Export.id.desc())).first()
+    assert fresh is not None
+    exports.build_export(FakeWork(toolbox.engine, tools), export_id=fresh)
+    inside = select(ExportItem.subject_id).where(ExportItem.export_id == fresh)
+    assert gone not in session.scalars(inside).all()
+    way = _link(curator.get(f"/models/{number}").text, "Train it again without them")
+    filled = curator.get(way).text
+    assert f'<option selected value="{fresh}">' in filled
+    assert not re.search(r'name="fine_tune"[^>]*checked|checked[^>]*name="fine_tune"', filled)
+    asked = {"export": fresh, "name": "clean", "epochs": 3, "seed": 7}
+    assert curator.post("/models", data=asked).status_code == 303
+    session.rollback()
+    run = session.scalars(select(TrainingRun).where(TrainingRun.name == "clean")).one()
+    made = training.train_model(FakeWork(toolbox.engine, tools), run_id=run.id)
+    with toolbox.transaction() as own:
+        clean = own.get_one(ModelVersion, made["model"])
+        training.promote(own, model=clean, by=None)
+        assert clean.withdrawn_at is None
+    assert "holds somebody who withdrew" not in curator.get("/").text
+
+
+def _link(page: str, words: str) -> str:
+    found = re.search(rf'href="([^"]+)">(?:<[^>]+>)?{words}', page)
+    assert found is not None, words
+    return html.unescape(found[1])
 
 
 def test_figures_that_are_missing_are_dashes() -> None:

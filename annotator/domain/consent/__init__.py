@@ -4,6 +4,11 @@ The gate denies by default. Views, jobs, exporter and trainer all ask it, and no
 past it.
 """
 
+from annotator.domain.consent.context import (
+    FORBIDDEN_CONTEXTS,
+    inference_forbidden,
+    require_inference,
+)
 from annotator.domain.consent.events import (
     MAX_YEARS,
     expire_purposes,
@@ -26,6 +31,7 @@ from annotator.domain.consent.gate import (
     given_purposes,
     require,
 )
+from annotator.domain.consent.importing import import_record
 from annotator.domain.consent.notices import (
     create_notice,
     current_notice,
@@ -81,6 +87,7 @@ from annotator.domain.consent.wording import WORDS, Words
 
 __all__ = [
     "ARTICLES",
+    "FORBIDDEN_CONTEXTS",
     "GRANTING",
     "LONGEST_NAME",
     "LONGEST_NOTE",
@@ -119,6 +126,8 @@ __all__ = [
     "given_purposes",
     "hold_if_sealing",
     "hold_key",
+    "import_record",
+    "inference_forbidden",
     "key_of",
     "list_due",
     "list_locales",
@@ -137,6 +146,7 @@ __all__ = [
     "record_consent",
     "record_rows",
     "require",
+    "require_inference",
     "set_guardian",
     "standing_of",
     "starter",

@@ -80,6 +80,24 @@ def given_purposes(
     return {purpose: event for purpose, event in found if event is not None}
 
 
+def outdated_at(session: Session, *, event: ConsentEvent) -> dt.datetime | None:
+    """Since when a yes does not count any more because a later notice asks anew."""
+    told = 0 if event.notice is None else event.notice.version
+    return (
+        None
+        if event.kind not in GRANTING
+        else session.scalar(
+            select(func.min(Renewal.at))
+            .join(Subject, Subject.dataset_id == Renewal.dataset_id)
+            .where(
+                Subject.id == event.subject_id,
+                Renewal.purpose == event.purpose,
+                Renewal.version > told,
+            )
+        )
+    )
+
+
 def allowing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
     """The gate as a condition on ``Subject`` for queries over many people.
 

@@ -111,6 +111,43 @@ def create_notice(
     )
 
 
+def keep_foreign_notice(
+    session: Session,
+    *,
+    dataset: Dataset,
+    text: str,
+    digest: str,
+    purposes: Collection[str],
+    locale: str,
+    by: int | None = None,
+) -> Notice:
+    """The notice that somebody read in another installation: the same text here, else kept as is.
+
+    A text that is kept so is never in force: nobody is asked to agree to it here, and any renewal
+    outdates it. Its version is 0 or less.
+
+    Raises:
+        InvalidInput: the text is not what its SHA-256 says, or it names an unknown purpose.
+    """
+    if hashlib.sha256(text.encode()).hexdigest() != digest:
+        raise InvalidInput("A notice in the record is not the text that was agreed to.")
+    check_purposes(purposes)
+    known = session.scalar(
+        select(Notice)
+        .where(Notice.dataset_id == dataset.id, Notice.digest == digest, Notice.locale == locale)
+        .order_by(Notice.id.desc())
+        .limit(1)
+    )
+    if known is not None:
+        return known
+    lowest = session.scalar(select(func.min(Notice.version)).where(Notice.dataset_id == dataset.id))
+    chosen = [purpose for purpose in PURPOSES if purpose in purposes]
+    version = min(lowest if lowest is not None else 1, 1) - 1
+    return _write(
+        session, dataset, version=version, locale=locale, text=text, purposes=chosen, by=by
+    )
+
+
 def current_notice(session: Session, *, dataset: Dataset, locale: str = ENGLISH) -> Notice:
     """The notice in force: in this language, else in English, else in any.
 
@@ -128,7 +165,9 @@ def current_notice(session: Session, *, dataset: Dataset, locale: str = ENGLISH)
 
 def current_notices(session: Session, *, dataset: Dataset) -> list[Notice]:
     """Every language of the version in force, English first; none when there is no notice."""
-    newest = select(func.max(Notice.version)).where(Notice.dataset_id == dataset.id)
+    newest = select(func.max(Notice.version)).where(
+        Notice.dataset_id == dataset.id, Notice.version > 0
+    )
     found = session.scalars(
         select(Notice).where(
             Notice.dataset_id == dataset.id, Notice.version == newest.scalar_subquery()
@@ -143,12 +182,9 @@ def list_locales(session: Session, *, dataset: Dataset) -> list[str]:
 
 
 def list_notices(session: Session, *, dataset: Dataset) -> list[Notice]:
-    """Every text of every version, newest first."""
-    return list(
-        session.scalars(
-            select(Notice).where(Notice.dataset_id == dataset.id).order_by(Notice.id.desc())
-        )
-    )
+    """Every text of every version, newest first; without those that came with a record."""
+    query = select(Notice).where(Notice.dataset_id == dataset.id, Notice.version > 0)
+    return list(session.scalars(query.order_by(Notice.id.desc())))
 
 
 def fill_notice(*, organisation: str, contact: str, years: int) -> Facts:
@@ -201,7 +237,7 @@ def _write(
 
 def _newest_version(session: Session, dataset: Dataset) -> int:
     query = select(func.max(Notice.version)).where(Notice.dataset_id == dataset.id)
-    return session.scalar(query) or 0
+    return max(session.scalar(query) or 0, 0)
 
 
 def _is_same(before: Mapping[str, Notice], written: Mapping[str, str], purposes: list[str]) -> bool:

@@ -58,6 +58,7 @@ class RecordedEvent:
         notice: SHA-256 of the text that was read, hex.
         version: of that notice.
         locale: of the text that was shown.
+        outdated_at: since when a later notice asks anew, so that this consent no longer counts.
     """
 
     purpose: str
@@ -70,6 +71,7 @@ class RecordedEvent:
     notice: str | None
     version: int | None
     locale: str | None
+    outdated_at: dt.datetime | None = None
 
 
 def find_missing(document: Mapping[str, Any]) -> list[str]:
@@ -119,6 +121,9 @@ def _read_event(event: Mapping[str, Any], notices: Mapping[str, Any]) -> Recorde
         notice=None if notice is None else notice["schema:sha256"],
         version=None if notice is None else int(notice["schema:version"]),
         locale=event.get("dct:language"),
+        outdated_at=_moment(event["annotator:outdatedAt"])
+        if "annotator:outdatedAt" in event
+        else None,
     )
 
 

@@ -6,6 +6,7 @@ stands where is tabled in ADR 12. The context is inline, so that reading one nee
 where DPV has no word, a term of our own says it (``annotator:``).
 """
 
+import datetime as dt
 import uuid
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.domain import audit
-from annotator.domain.consent.gate import given_purposes
+from annotator.domain.consent.gate import given_purposes, outdated_at
 from annotator.domain.consent.statements import open_words
 from annotator.domain.consent.subjects import open_column
 from annotator.domain.consent.wording import WORDS
@@ -121,7 +122,10 @@ def describe_record(session: Session, *, vault: Vault, subject: Subject) -> dict
             "@type": "dpv:WithdrawConsent",
             "dct:description": facts.get("withdrawal") or NOT_STATED,
         },
-        "dpv:hasConsentStatus": [_describe_event(base, event, vault, subject) for event in events],
+        "dpv:hasConsentStatus": [
+            _describe_event(base, event, vault, subject, outdated_at(session, event=event))
+            for event in events
+        ],
     }
 
 
@@ -154,6 +158,8 @@ def _describe_subject(base: str, subject: Subject, vault: Vault) -> dict[str, An
         "@type": ["dpv:DataSubject", "dpv:Child"] if minor else "dpv:DataSubject",
         "dct:identifier": subject.code,
     }
+    if subject.majority_at is not None:  # without it the gate would answer otherwise elsewhere
+        described["annotator:majority"] = subject.majority_at.isoformat()
     if subject.wrapped_key is not None and subject.sealed_name is not None:
         described["dpv:hasName"] = open_column(vault, subject, "sealed_name")
     return described
@@ -212,6 +218,7 @@ def _describe_notice(notice: Notice) -> dict[str, Any]:
         "schema:sha256": notice.digest,
         "dct:created": notice.created_at.isoformat(),
         "dct:description": notice.text,
+        "annotator:purposes": list(notice.purposes),
     }
 
 
@@ -250,7 +257,11 @@ def _describe_parties(
 
 
 def _describe_event(
-    base: str, event: ConsentEvent, vault: Vault, subject: Subject
+    base: str,
+    event: ConsentEvent,
+    vault: Vault,
+    subject: Subject,
+    outdated: dt.datetime | None,
 ) -> dict[str, Any]:
     described: dict[str, Any] = {
         "@id": f"{base}#event-{event.id}",
@@ -272,6 +283,8 @@ def _describe_event(
         described["annotator:expression"] = event.expression
     if event.notice is not None:
         described["dpv:hasNotice"] = {"@id": notice_id(event.notice.digest)}
+    if outdated is not None:
+        described["annotator:outdatedAt"] = outdated.isoformat()
     said = event.statement
     if said is not None:
         described["dct:language"] = said.locale

@@ -24,6 +24,7 @@ def create_subject(
     majority_at: dt.datetime | None = None,
     guardian_name: str = "",
     guardian_contact: str = "",
+    uid: str = "",
     by: int | None = None,
 ) -> Subject:
     """Adds a person who may come to be in pictures, with a key of their own. No consent yet.
@@ -39,6 +40,7 @@ def create_subject(
         majority_at: for a minor, the day from which they speak for themselves.
         guardian_name: of whoever speaks for them; sealed; may be empty.
         guardian_contact: likewise.
+        uid: who they were in the installation that their record comes from; made up when empty.
         by: who recorded it.
 
     Raises:
@@ -49,7 +51,7 @@ def create_subject(
         raise Conflict(f"There is a person '{code}' in this dataset already.")
     # Keys are not renewed while one is being made: see ``erasure.renew_epoch``.
     session.execute(select(Installation.id).with_for_update(read=True))
-    uid = secrets.token_hex(16)
+    uid = uid or secrets.token_hex(16)
     key = vault.create_key(uid)
     subject = Subject(
         uid=uid,

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, contains_eager
 
 from annotator.core.db import now
 from annotator.core.errors import InvalidInput, NotFound
-from annotator.domain import accounts, audit, consent, prediction
+from annotator.domain import accounts, audit, consent
 from annotator.models import (
     MODES,
     Annotation,
@@ -140,9 +140,10 @@ def list_held(
     """What a person holds, in the dataset's order; reads only.
 
     An expired lease that nobody asked back yet is held still. What the gate no longer allows is
-    left out, a suggestion as much as a face.
+    left out, a suggestion as much as a face; where no model may look at a face, every suggestion.
     """
     at = at or now()
+    silent = consent.inference_forbidden(session) is not None
     suggesting = consent.allowing("prelabel", at)
     query = (
         select(Lease, Task, ModelVersion.name, suggesting)
@@ -162,7 +163,7 @@ def list_held(
     if mode is not None:
         query = query.where(Lease.mode == mode)
     return [
-        Leased(task, task.face, lease.mode, _suggested(lease, name) if may else None)
+        Leased(task, task.face, lease.mode, _suggested(lease, name) if may and not silent else None)
         for lease, task, name, may in session.execute(query)
     ]
 
@@ -279,7 +280,7 @@ def _prelabels(
     session: Session, *, dataset: Dataset, tasks: Sequence[Task], at: dt.datetime
 ) -> dict[int, Prelabel]:
     seeing = [task.face_id for task in tasks if not task.blind]
-    if not seeing or prediction.inference_forbidden(session) is not None:
+    if not seeing or consent.inference_forbidden(session) is not None:
         return {}
     rows = session.execute(
         select(

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.core.errors import InvalidInput
+from annotator.domain import consent
 from annotator.domain.labelling.lending import (
     Leased,
     check_member,
@@ -78,7 +79,9 @@ def sweep_page(
     Raises:
         InvalidInput: ``n`` out of bounds.
         NotFound: not a member of the dataset.
+        Conflict: inference is forbidden here, and a page is what a model says.
     """
+    consent.require_inference(session)
     at = at or now()
     check_request(n=n, mode="sweep")
     check_member(session, user=user, dataset=dataset)
@@ -106,7 +109,12 @@ def list_page(
     theme: Theme,
     at: dt.datetime | None = None,
 ) -> list[Leased]:
-    """The page that a person holds, in its order; reads only."""
+    """The page that a person holds, in its order; reads only.
+
+    Raises:
+        Conflict: inference is forbidden here.
+    """
+    consent.require_inference(session)
     held = list_held(session, dataset=dataset, user=user, mode="sweep", at=at)
     ids = [item.task.id for item in held]
     order = list(

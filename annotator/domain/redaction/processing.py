@@ -134,8 +134,9 @@ def _decide(tools: Tools, taken: _Taken, keep: int | None, box: list[float] | No
 
 
 def _announce(session: Session, dataset_id: int) -> None:
-    """Faces are ready: somebody may label them, and the model may look at them."""
-    for kind in ("tasks", "predict"):
+    """Faces are ready: somebody may label them, and where it is allowed the model looks at them."""
+    forbidden = consent.inference_forbidden(session) is not None
+    for kind in ("tasks",) if forbidden else ("tasks", "predict"):
         jobs.enqueue(
             session, kind=kind, arguments={"dataset_id": dataset_id}, dataset_id=dataset_id
         )

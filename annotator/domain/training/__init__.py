@@ -12,6 +12,7 @@ from annotator.domain.training.registry import (
     rollback,
     rollback_target,
 )
+from annotator.domain.training.retraining import Retraining, list_tainted, plan_retraining
 from annotator.domain.training.running import (
     KINDS,
     list_runs,
@@ -23,12 +24,15 @@ __all__ = [
     "KINDS",
     "MAX_REASON",
     "MIN_FACES",
+    "Retraining",
     "Verdict",
     "find_model",
     "get_model",
     "judge",
     "list_models",
     "list_runs",
+    "list_tainted",
+    "plan_retraining",
     "promote",
     "read_lessons",
     "request_training",

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.core.errors import Conflict, InvalidInput, NotFound
-from annotator.domain import audit, prediction
+from annotator.domain import audit, consent, prediction
 from annotator.models import Dataset, ModelVersion, User
 
 MAX_REASON = 300
@@ -102,10 +102,11 @@ def promote(
         override_reason: why it may pass although the gate says no; kept in the log.
 
     Raises:
-        Conflict: it is current already, it holds somebody who withdrew, or the gate says no and
-            no reason was given.
+        Conflict: it is current already, it holds somebody who withdrew, the gate says no and no
+            reason was given, or inference is forbidden here, where no model suggests anything.
         InvalidInput: a reason that is too long.
     """
+    consent.require_inference(session)
     reason = " ".join((override_reason or "").split())
     if len(reason) > MAX_REASON:
         raise InvalidInput(f"Give the reason in at most {MAX_REASON} characters.")
@@ -144,8 +145,9 @@ def rollback(session: Session, *, by: User | None) -> ModelVersion:
     """Makes the model before the current one current again.
 
     Raises:
-        Conflict: there is none.
+        Conflict: there is none, or inference is forbidden here.
     """
+    consent.require_inference(session)
     target = rollback_target(session)
     if target is None:
         raise Conflict("There is no earlier model to go back to.")
@@ -169,7 +171,5 @@ def _make_current(session: Session, model: ModelVersion) -> None:
 
 
 def _predict_everywhere(session: Session, by: User | None) -> None:
-    if prediction.inference_forbidden(session) is not None:
-        return
     for dataset_id in session.scalars(select(Dataset.id).order_by(Dataset.id)):
         prediction.start_prediction(session, dataset_id=dataset_id, by=by.id if by else None)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from annotator.core.db import now
 from annotator.core.errors import Conflict, InvalidInput, NotFound, Tampered
-from annotator.domain import audit, exports, jobs, prediction
+from annotator.domain import audit, consent, exports, jobs, prediction
 from annotator.domain.ports import Lesson
 from annotator.domain.training.lessons import check_lessons, read_lessons
 from annotator.domain.verification import verify_export
@@ -55,8 +55,10 @@ def request_training(
 
     Raises:
         InvalidInput: an unknown kind or option, or a number out of bounds.
-        Conflict: the name is taken, or the export may not be used.
+        Conflict: the name is taken, the export may not be used, or inference is forbidden here: a
+            training runs its model on the faces that measure it.
     """
+    consent.require_inference(session)
     if kind not in KINDS:
         raise InvalidInput(
             f"The kind of model '{kind}' is not available in this version; "
@@ -136,11 +138,13 @@ def train_model(work: jobs.Work, *, run_id: int) -> dict[str, Any]:
         ``model``: the candidate's number.
 
     Raises:
-        Conflict: the export may not be used (any more), or is too small.
+        Conflict: the export may not be used (any more), or is too small; or inference is
+            forbidden here.
         Tampered: the archive is not what was signed.
         Cancelled: a person stopped it.
     """
     with work.transaction() as session:
+        consent.require_inference(session)
         known = session.scalar(select(ModelVersion).where(ModelVersion.training_run_id == run_id))
         if known is not None:
             return {"model": known.id}

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request, url_for
 
-from annotator.domain import labelling, viewing
+from annotator.domain import consent, labelling, viewing
 from annotator.domain.labelling import Leased
 from annotator.web import looks
 from annotator.web.api.openapi import (
@@ -35,7 +35,7 @@ DEFAULT_N = 20
 @operation(
     "Lends faces to the caller: first those that they hold already, then new ones.",
     body=REQUEST,
-    answer=thing({"tasks": many(TASK)}),
+    answer=thing({"tasks": many(TASK), "no_prelabels": nullable(STRING)}),
 )
 @requires("annotator")
 def lease(dataset_id: int) -> dict[str, Any]:
@@ -50,7 +50,10 @@ def lease(dataset_id: int) -> dict[str, Any]:
         mode=mode,
         seconds=toolbox().settings.lease_seconds,
     )
-    return {"tasks": [describe(item) for item in leased]}
+    return {
+        "tasks": [describe(item) for item in leased],
+        "no_prelabels": consent.inference_forbidden(db()),  # why, where no model may look
+    }
 
 
 def describe(leased: Leased) -> dict[str, Any]:

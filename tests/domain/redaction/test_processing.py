@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from annotator.core.errors import Cancelled, KeyDestroyed, Tampered
 from annotator.domain import consent, erasure, redaction
 from annotator.imaging.redaction import GREY
-from annotator.models import AuditEntry, Dataset, Face, Image, Job, Subject
+from annotator.models import AuditEntry, Dataset, Face, Image, Installation, Job, Subject
 from tests.factories import make_dataset, make_subject
 from tests.fakes import FakeTools, FakeVault, FakeWork
 
@@ -64,6 +64,21 @@ def test_ready_faces_are_announced_once_for_all(
     kinds = [(job.kind, job.arguments) for job in session.scalars(select(Job).order_by(Job.id))]
     arguments = {"dataset_id": subject.dataset_id}
     assert kinds == [("tasks", arguments), ("predict", arguments)]
+
+
+@pytest.mark.parametrize("context", ["workplace", "education"])
+def test_where_inference_is_forbidden_no_model_is_asked_to_look(  # noqa: PLR0917 - fixtures
+    session: Session,
+    work: FakeWork,
+    subject: Subject,
+    portrait: bytes,
+    receive: Receive,
+    context: str,
+) -> None:
+    session.add(Installation(install="test", context=context))
+    images = receive(subject, [portrait])
+    redaction.process_images(work, images=images)
+    assert [job.kind for job in session.scalars(select(Job))] == ["tasks"]
 
 
 def test_a_dataset_may_want_every_picture_looked_at(
