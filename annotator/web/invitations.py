@@ -58,7 +58,8 @@ def create(dataset_id: int) -> ResponseReturnValue:
     dataset, form = current_dataset(dataset_id), NewPerson()
     if not form.validate():
         return _new_page(dataset, form), 422
-    consent.current_notice(db(), dataset=dataset)
+    if not consent.current_notices(db(), dataset=dataset):
+        return _new_page(dataset, form), Conflict.status
     try:
         subject = consent.create_subject(
             db(), vault=toolbox().vault, dataset=dataset, code=form.code.data, by=signed_in().id
@@ -138,7 +139,8 @@ def _visible(subject_id: int) -> tuple[Subject, Dataset]:
 
 
 def _new_page(dataset: Dataset, form: NewPerson) -> str:
-    return page("invitations/new.html", dataset=dataset, form=form)
+    told = bool(consent.current_notices(db(), dataset=dataset))
+    return page("invitations/new.html", dataset=dataset, form=form, told=told)
 
 
 def _index_page(subject: Subject, dataset: Dataset, form: NewLink) -> str:
