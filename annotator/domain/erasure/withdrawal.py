@@ -84,6 +84,8 @@ def withdraw_subject(
     consequences = foresee(session, subject=subject, purposes=PURPOSES)
     if not told:
         _tell_consent(session, subject, PURPOSES, by, actor)
+    # The erasure is the last that the log tells of a person; a receipt of it is checked for that.
+    marked = _mark(session, subject, consequences, actor)
     audit.append(
         session,
         action="subject.erased",
@@ -99,7 +101,7 @@ def withdraw_subject(
     blobs = [
         *_delete_faces(session, subject),
         *consent.forget_statements(session, subject=subject),
-        *_mark(session, subject, consequences, actor),
+        *marked,
     ]
     job = _begin(session, subject, PURPOSES, blobs=blobs, epoch=epoch, by=by)
     return Withdrawal(consequences, job, tuple(blobs))
