@@ -1,5 +1,7 @@
 """Links for people in pictures: made, shown once with their QR code, printed, ended."""
 
+from urllib.parse import urlsplit
+
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from wtforms import IntegerField, SelectChoice, SelectField, StringField
@@ -17,6 +19,7 @@ from annotator.web.security import current_dataset, requires, signed_in
 from annotator.web.transaction import db, toolbox
 
 blueprint = Blueprint("invitations", __name__)
+HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 PAGES = {"consent": "joining.ask", "own": "own.show"}
 
 
@@ -120,6 +123,7 @@ def _make(subject: Subject, dataset: Dataset, kind: str, form: NewLink) -> Respo
         invitation=invitation,
         address=address,
         code=draw_code(address),
+        here_only=urlsplit(address).hostname in HERE,
         chosen=chosen,
     )
     return body, 201, {"Referrer-Policy": "no-referrer"}

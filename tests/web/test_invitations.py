@@ -42,6 +42,7 @@ def test_somebody_new_is_invited_and_the_link_is_shown_once(
     assert made.headers["Referrer-Policy"] == "no-referrer"
     assert '<svg role="img"' in made.text
     address = address_in(made.text)
+    assert "no telephone can open it" in made.text  # it begins with localhost
     assert "lang=de" in address
     assert "Dürfen wir Bilder" in client.get(address).text
     person = session.query(Subject).one()
