@@ -109,7 +109,10 @@ def install(
         Conflict: there is an installation already.
     """
     if (settings.data / KEYS).exists():
-        raise Conflict(f"There is an installation in '{settings.data}' already.")
+        raise Conflict(
+            f"There is an installation in '{settings.data}' already; "
+            "start it with `run`, or name another folder in ANNOTATOR_DATA."
+        )
     tools = Toolbox(settings)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     ways_in = tools.ways_in
