@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 import click
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from annotator import __version__
 from annotator.cli import (
@@ -67,12 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except DBAPIError as error:
         known = explain(error)
-        if known is None:
+        if known is not None:
+            return _refuse(known)
+        if not _is_unreachable(error):
             raise
-        return _refuse(known)
+        tell("The database does not answer; see that it runs, and check ANNOTATOR_DATABASE_URL.")
+        return 1
     except (AnnotatorError, KeyboardInterrupt, click.Abort, OSError) as error:
         return _refuse(error)
     return code if isinstance(code, int) else 0
+
+
+def _is_unreachable(error: DBAPIError) -> bool:
+    # An error at connecting comes before any statement; SQLite tells what it means by a code.
+    at_sqlite = hasattr(error.orig, "sqlite_errorcode")
+    return isinstance(error, OperationalError) and error.statement is None and not at_sqlite
 
 
 def _refuse(error: BaseException) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from annotator.cli.passwords import hash_password
 from annotator.cli.tools import answer, finish_job, open_tools, tell
 from annotator.core.db import now
-from annotator.core.errors import InvalidInput, NotFound
+from annotator.core.errors import Conflict, InvalidInput, NotFound
 from annotator.domain import (
     accounts,
     consent,
@@ -136,6 +136,9 @@ def subject() -> None:
 def withdraw(subject: str, yes: bool, receipt: Path | None, as_json: bool) -> None:
     """Withdraws everything for SUBJECT (`DATASET/CODE` or a number): their key is destroyed."""
     tools = open_tools()
+    with tools.sessions() as session:
+        if find_subject(session, subject).withdrawn_at is not None:
+            raise Conflict(f"{subject} has withdrawn everything already; there is nothing to do.")
     if not yes:
         click.confirm(f"Destroy the key of {subject}? Nobody can undo this.", abort=True, err=True)
     with tools.transaction() as session:

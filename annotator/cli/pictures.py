@@ -10,7 +10,7 @@ from annotator.bootstrap.imaging import LazyImaging
 from annotator.bootstrap.learning import LazyLearning
 from annotator.cli.tools import answer, open_settings, open_tools, tell
 from annotator.core.emotions import EMOTION_NAMES
-from annotator.core.errors import AnnotatorError, InvalidInput
+from annotator.core.errors import AnnotatorError
 from annotator.domain import consent, prediction, training
 from annotator.domain.ports import Detection, Pixels
 
@@ -63,9 +63,8 @@ def faces(
             }
             for face in imaging.detect(pixels, purpose)
         ]
-        answer(
-            {"file": str(path), "faces": found}, as_json=as_json, text=f"{path}: {len(found)} faces"
-        )
+        counted = "1 face" if len(found) == 1 else f"{len(found)} faces"
+        answer({"file": str(path), "faces": found}, as_json=as_json, text=f"{path}: {counted}")
 
     return _each(imaging, paths, look)
 
@@ -117,7 +116,7 @@ def redact(image: Path, keep: str, out: Path, *, detector: str, weights: Path | 
     try:
         x, y, width, height = (float(part) for part in keep.split(","))
     except ValueError as error:
-        raise InvalidInput("--keep takes four numbers: X,Y,W,H.") from error
+        raise click.BadParameter("four numbers: X,Y,W,H.", param_hint="--keep") from error
     pixels = imaging.decode(imaging.read(image))
     others = [face.box for face in imaging.detect(pixels, "redaction")]
     out.write_bytes(imaging.encode(imaging.redact(pixels, (x, y, width, height), others)))

@@ -51,14 +51,11 @@ def web(host: str | None, port: int | None) -> None:
     from annotator.web import create_app  # noqa: PLC0415 - likewise
 
     settings = tools.settings
+    address, chosen = host or settings.host, settings.port if port is None else port
+    check_port(address, chosen)
     signal.signal(signal.SIGTERM, _leave)
-    server = make_server(
-        create_app(tools),
-        settings,
-        host=host or settings.host,
-        port=settings.port if port is None else port,
-    )
-    log.info("serving on %s:%s", host or settings.host, settings.port if port is None else port)
+    server = make_server(create_app(tools), settings, host=address, port=chosen)
+    log.info("serving on %s:%s", address, chosen)
     server.run()
 
 

@@ -80,7 +80,7 @@ def sweep(grace: float, dry_run: bool, force: bool, as_json: bool) -> None:
     if not dry_run:
         with tools.transaction() as session:
             upkeep.note(session, swept=swept, actor="cli")
-    done = "would be deleted" if dry_run else "were deleted"
+    done = "would be" if dry_run else "were"
     answer(
         {
             "blobs": swept.blobs,
@@ -89,8 +89,8 @@ def sweep(grace: float, dry_run: bool, force: bool, as_json: bool) -> None:
             "dry_run": dry_run,
         },
         as_json=as_json,
-        text=f"Of {swept.blobs:,} blobs {len(swept.orphans):,} belong to no row and {done}; "
-        f"{swept.unfinished:,} unfinished files were removed.",
+        text=f"Of {swept.blobs:,} blobs {len(swept.orphans):,} belong to no row and "
+        f"{done} deleted; {swept.unfinished:,} unfinished files {done} removed.",
     )
 
 

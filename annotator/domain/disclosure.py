@@ -43,7 +43,8 @@ person.json     who you are to us: your code, and the name and contact that you 
 consent.jsonld  your consent as a record that other programs can read (ISO/IEC TS 27560, DPV)
 consents.json   what you agreed to and took back, and when; every event
 notices/        the exact texts that you were told
-receipt.json    the proof that your consent is in our log; check it without us with the public key
+receipt.json    the proof that your consent is in our log; verify_receipt.py, which your
+                page offers, checks it without us: python3 verify_receipt.py receipt.json KEY
 votes.json      what people said that your face expresses, without who said it
 guesses.json    what models said
 exports.json    training sets that you are in, and who asked for them

@@ -50,7 +50,7 @@ def make_receipt(session: Session, *, vault: Vault, subject: Subject) -> dict[st
     """
     salt = audit.open_salt(session, vault=vault, subject=subject)
     if salt is None:
-        raise NotFound("There is nothing in the log that could be proven about this person.")
+        raise NotFound(_unproven(subject))
     receipt = _write(session, vault, kind=CONSENT, salt=salt)
     receipt["record"] = consent.describe_record(session, vault=vault, subject=subject)
     return _sign(vault, receipt)
@@ -64,8 +64,17 @@ def open_salt(session: Session, *, vault: Vault, subject: Subject) -> OpenedSalt
     """
     salt = audit.open_salt(session, vault=vault, subject=subject)
     if salt is None:
-        raise NotFound("There is nothing in the log that could be proven about this person.")
+        raise NotFound(_unproven(subject))
     return OpenedSalt(salt)
+
+
+def _unproven(subject: Subject) -> str:
+    if subject.withdrawn_at is not None:
+        return (
+            "This person withdrew everything, so nothing can be proven about them any more; "
+            "their receipt of the erasure was made then, and only then."
+        )
+    return "There is nothing in the log that could be proven about this person."
 
 
 def make_erasure_receipt(session: Session, *, vault: Vault, opened: OpenedSalt) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def _check_name(name: str) -> None:
 
 def _read(place: _Place, names: set[str], name: str, limit: int) -> bytes:
     if name not in names:
-        raise _Bad(f"{name} is missing.")
+        raise _Bad(f"{name} is missing; this is not a whole export.")
     try:
         with place.open(name) as file:
             data: bytes = file.read(limit + 1)
@@ -266,7 +266,7 @@ def _check_files(place: _Place, names: set[str], files: dict[str, dict[str, Any]
     for name in sorted(files.keys() | (names - {MANIFEST, SIGNATURE})):
         _check_name(name)
         if name not in names:
-            raise _Bad(f"{name} is missing.")
+            raise _Bad(f"{name} is missing; this is not a whole export.")
         if name not in files:
             raise _Bad(f"{name} does not belong to the export.")
         if _digest(place, name, files[name]["bytes"]) != files[name]["sha256"]:

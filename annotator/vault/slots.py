@@ -309,7 +309,9 @@ def read_key_file(disk: Disk, path: Path) -> bytes:
     try:
         text = b"".join(read_pieces(disk, path, first=4096, size=4096)).decode()
     except NotFound:
-        raise Locked("The key file is not there.") from None
+        raise Locked(
+            "The key file is not there; name it in ANNOTATOR_KEY_FILE, or use another way in."
+        ) from None
     except UnicodeDecodeError:
         text = ""
     with storage_errors():

@@ -1,5 +1,7 @@
 """Links for people in pictures: made, shown once with their QR code, printed, ended."""
 
+from urllib.parse import urlsplit
+
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from wtforms import IntegerField, SelectChoice, SelectField, StringField
@@ -17,6 +19,7 @@ from annotator.web.security import current_dataset, requires, signed_in
 from annotator.web.transaction import db, toolbox
 
 blueprint = Blueprint("invitations", __name__)
+HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 PAGES = {"consent": "joining.ask", "own": "own.show"}
 
 
@@ -58,7 +61,8 @@ def create(dataset_id: int) -> ResponseReturnValue:
     dataset, form = current_dataset(dataset_id), NewPerson()
     if not form.validate():
         return _new_page(dataset, form), 422
-    consent.current_notice(db(), dataset=dataset)
+    if not consent.current_notices(db(), dataset=dataset):
+        return _new_page(dataset, form), Conflict.status
     try:
         subject = consent.create_subject(
             db(), vault=toolbox().vault, dataset=dataset, code=form.code.data, by=signed_in().id
@@ -119,6 +123,7 @@ def _make(subject: Subject, dataset: Dataset, kind: str, form: NewLink) -> Respo
         invitation=invitation,
         address=address,
         code=draw_code(address),
+        here_only=urlsplit(address).hostname in HERE,
         chosen=chosen,
     )
     return body, 201, {"Referrer-Policy": "no-referrer"}
@@ -138,7 +143,8 @@ def _visible(subject_id: int) -> tuple[Subject, Dataset]:
 
 
 def _new_page(dataset: Dataset, form: NewPerson) -> str:
-    return page("invitations/new.html", dataset=dataset, form=form)
+    told = bool(consent.current_notices(db(), dataset=dataset))
+    return page("invitations/new.html", dataset=dataset, form=form, told=told)
 
 
 def _index_page(subject: Subject, dataset: Dataset, form: NewLink) -> str:

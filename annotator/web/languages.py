@@ -102,7 +102,8 @@ def day(moment: dt.datetime | dt.date) -> str:
 
 def hour(moment: dt.datetime) -> str:
     """A moment to the minute, in UTC."""
-    return f"{format_datetime(moment, 'd MMMM y, HH:mm', locale=_format())} UTC"
+    clock = format_datetime(moment, "HH:mm", locale=_format())
+    return f"{day(moment)}, {clock} UTC"
 
 
 def figure(value: int) -> str:

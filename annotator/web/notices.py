@@ -82,7 +82,7 @@ def new(dataset_id: int) -> ResponseReturnValue:
 @blueprint.post("")
 @requires("curator")
 def create(dataset_id: int) -> ResponseReturnValue:
-    """Puts the next version in force, or shows what it would look like (``look``)."""
+    """Puts the next version in force, or shows what it would look like (``look``, ``add``)."""
     dataset = current_dataset(dataset_id)
     texts = {
         locale: consent.Facts.read(_sent_fields(locale))
@@ -91,7 +91,10 @@ def create(dataset_id: int) -> ResponseReturnValue:
     }
     purposes = [name for name in PURPOSES if name in request.form.getlist("purposes")]
     renew = [name for name in PURPOSES if name in request.form.getlist("renew")]
-    if "look" in request.form:
+    added = request.form.get("add", "")
+    if added in consent.WORDS and added not in texts:
+        texts[added] = consent.starter(added)
+    if {"look", "add"} & set(request.form):
         return _form_page(dataset, texts, purposes, renew, looked=True)
     gaps = {locale: consent.find_gaps(facts, purposes=purposes) for locale, facts in texts.items()}
     if not texts or any(gaps.values()):

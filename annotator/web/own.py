@@ -226,8 +226,10 @@ def _open_salt(subject: Subject) -> receipts.OpenedSalt | None:
         return None
 
 
-def _prove_erasure(opened: receipts.OpenedSalt | None) -> str | None:
-    """The proof as an address that holds it; ``None`` when it cannot be made, which undoes nothing.
+def _prove_erasure(opened: receipts.OpenedSalt | None) -> tuple[str, str] | None:
+    """The proof as an address that holds it, and the key that it is checked with.
+
+    ``None`` when it cannot be made, which undoes nothing.
 
     It is in the page and nowhere else: the salt in it would tie the log to the person again.
     """
@@ -238,7 +240,8 @@ def _prove_erasure(opened: receipts.OpenedSalt | None) -> str | None:
     except AnnotatorError:
         log.exception("the proof of an erasure could not be made")
         return None
-    return "data:application/json;base64," + base64.b64encode(_text(told)).decode()
+    address = "data:application/json;base64," + base64.b64encode(_text(told)).decode()
+    return address, told["log"]["public_key"]
 
 
 def _stream_copy(tools: Toolbox, subject_id: int, receipt: dict[str, Any]) -> Iterator[bytes]:

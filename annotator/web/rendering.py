@@ -18,7 +18,7 @@ from annotator.web.transaction import reading
 NAVIGATION = (
     ("Datasets", "datasets.index"),
     ("Models", "models.index"),
-    ("People", "people.index"),
+    ("Colleagues", "people.index"),
     ("Records", "accountability.index"),
     ("Audit", "audit.index"),
 )

@@ -87,6 +87,19 @@ def test_a_setting_with_a_typing_error_is_refused(installation: Installation) ->
     assert (done.returncode, "ANNOTATOR_PROT is not known" in done.stderr) == (1, True)
 
 
+def test_a_database_that_does_not_answer_is_one_sentence(
+    installation: Installation, free_port: int
+) -> None:
+    secret = "kept-to-itself"
+    address = f"postgresql://somebody:{secret}@127.0.0.1:{free_port}/none"
+    installation.environ["ANNOTATOR_DATABASE_URL"] = address
+    done = installation.run("user", "list", ok=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("The database does not answer")
+    assert "Traceback" not in done.stderr
+    assert secret not in done.stderr
+
+
 def test_a_taken_port_is_one_sentence(free_port: int) -> None:
     import socket
 

@@ -77,7 +77,7 @@ def test_redact_wants_four_numbers(
     portrait: Path, tmp_path: Path, keep: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main(["redact", str(portrait), "--keep", keep, "--out", str(tmp_path / "o.png")])
-    assert code == 1
+    assert code == 2
     assert "four numbers" in capsys.readouterr().err
 
 

@@ -43,7 +43,10 @@ def test_a_wrong_secret_is_one_sentence(made: tuple[Path, Vault, str], tmp_path:
         ({"passphrase": "wrong"}, "The vault does not open: the passphrase is wrong."),
         ({"key_file": tmp_path / "other"}, "The vault does not open: the key file is wrong."),
         ({"recovery_code": wrong_code}, "The vault does not open: the recovery code is wrong."),
-        ({"key_file": tmp_path / "none"}, "The key file is not there."),
+        (
+            {"key_file": tmp_path / "none"},
+            "The key file is not there; name it in ANNOTATOR_KEY_FILE, or use another way in.",
+        ),
     ):
         with pytest.raises(Locked) as caught:
             open_vault(folder, **way)

@@ -1,4 +1,5 @@
 import datetime as dt
+import re
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from annotator.bootstrap import Toolbox
 from annotator.core.db import now
 from annotator.domain import consent
 from annotator.models import Dataset
+from annotator.web.statements import PURPOSE_WORDS
 from tests.factories import make_subject
 
 SignIn = Callable[[str], FlaskClient]
@@ -46,6 +48,11 @@ def test_what_ends_soon_is_shown_with_how_soon(
     for code, days in (("LATER", 200), ("SOON", 60), ("NOW", 10)):
         add(toolbox, dataset, code, days)
     text = sign_in("curator").get(f"/datasets/{dataset.id}/consents").text
+    months = text.split("People who allow each use")[-1].split("</table>")[0]
+    heads = re.findall(r"<th[^>]*>([^<]+)</th>", months.split("</thead>")[0])
+    assert heads == ["On", *(words[0] for words in PURPOSE_WORDS.values())]
+    newest = re.findall(r'<td class="number">([^<]+)</td>', months.split("<tr>")[-1])
+    assert newest == ["3", "3", "0", "0", "0", "0", "0"]
     table = text.split('id="soon"')[1].split('id="due"')[0]
     assert table.index("NOW") < table.index("within 30 days") < table.index("SOON")
     assert "within 90 days" in table

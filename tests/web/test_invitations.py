@@ -42,6 +42,7 @@ def test_somebody_new_is_invited_and_the_link_is_shown_once(
     assert made.headers["Referrer-Policy"] == "no-referrer"
     assert '<svg role="img"' in made.text
     address = address_in(made.text)
+    assert "no telephone can open it" in made.text  # it begins with localhost
     assert "lang=de" in address
     assert "Dürfen wir Bilder" in client.get(address).text
     person = session.query(Subject).one()
@@ -54,6 +55,21 @@ def test_somebody_new_is_invited_and_the_link_is_shown_once(
     assert (taken.status_code, "already" in taken.text) == (409, True)
     odd = curator.post(where, data={"code": "P-8", "days": "400", "language": "en"})
     assert (odd.status_code, "1 to 90 days" in odd.text) == (422, True)
+
+
+def test_nobody_is_invited_before_there_is_a_notice(
+    sign_in: SignIn, make_dataset: Callable[..., Dataset], session: Session
+) -> None:
+    silent = make_dataset("curator", name="Silent")
+    curator, where = sign_in("curator"), f"/datasets/{silent.id}/people/invite"
+    for answer in (
+        curator.get(where),
+        curator.post(where, data={"code": "P-7", "days": "3", "language": "en"}),
+    ):
+        assert "Write the notice" in answer.text
+        assert "Make the link" not in answer.text
+    assert answer.status_code == 409
+    assert session.query(Subject).all() == []
 
 
 def test_a_lost_page_gets_a_new_address_and_a_link_is_ended(

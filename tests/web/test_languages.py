@@ -122,6 +122,7 @@ def test_numbers_days_and_lists_are_said_as_people_say_them(app: Flask) -> None:
     moment = dt.datetime(2026, 11, 24, 9, 5, tzinfo=dt.UTC)
     with app.test_request_context("/?lang=de"):
         assert languages.day(moment) == "24. November 2026"
+        assert languages.hour(moment) == "24. November 2026, 09:05 UTC"
         assert languages.figure(1234) == "1.234"
         assert languages.listed(["A", "B", "C"]) == "A, B und C"
         said = languages.ngettext("One picture is gone.", "%(number)s pictures are gone.", 1)

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +95,21 @@ def test_two_languages_are_one_version(sign_in: SignIn, dataset: Dataset, sessio
     assert curator.post(address, data=data).status_code == 303
     rows = session.execute(select(Notice.version, Notice.locale).order_by(Notice.id)).all()
     assert [tuple(row) for row in rows] == [(1, "en"), (1, "de")]
+
+
+def test_a_language_is_added_without_losing_what_is_typed(
+    sign_in: SignIn, dataset: Dataset, session: Session
+) -> None:
+    curator, address = sign_in("curator"), f"/datasets/{dataset.id}/notices"
+    asked = curator.get(f"{address}/new").text
+    buttons = re.findall(r'<button[^>]*type="submit"[^>]*>', asked.split('data-part="form"')[1])
+    assert 'name="look"' in buttons[0], "Enter must show the preview, not put it in force"
+    added = curator.post(address, data={**NEW, "en-about": "For drawing.", "add": "de"})
+    assert added.status_code == 200
+    assert "For drawing.</textarea>" in added.text
+    assert 'id="de-about"' in added.text
+    assert consent.starter("de").about in added.text
+    assert session.scalars(select(Notice)).all() == []
 
 
 def test_an_annotator_writes_no_notice(sign_in: SignIn, make_dataset: MakeDataset) -> None:

@@ -1,6 +1,7 @@
 """A person's own page: what it tells, what it hands out, and how it ends everything."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from annotator.bootstrap import Toolbox
 from annotator.core.errors import KeyDestroyed, NotFound, StorageFailed
 from annotator.domain import consent, exports, invitations, receipts
-from annotator.models import AuditEntry, Dataset, Export, Face, Job, Subject
+from annotator.models import AuditEntry, Dataset, Erasure, Export, Face, Job, Subject
 from annotator.web import own
 from annotator.web.assets import find_folder
 from tests.factories import make_dataset, make_face, make_subject
@@ -167,15 +168,17 @@ def test_everything_is_withdrawn_and_proven(
     assert found is not None
     proof = json.loads(base64.b64decode(found[1]))
     actions = [item["entry"]["action"] for item in proof["entries"]]
-    assert proof["kind"] == "erasure"
-    assert "subject.erased" in actions
+    assert (proof["kind"], actions[-1]) == ("erasure", "subject.erased")
+    key_text = base64.b64encode(vault.public_key("log")).decode()
+    assert f"verify_receipt.py erasure-receipt.json {key_text}" in html.unescape(answer.text)
     assert is_proven(proof, tmp_path, vault.public_key("log"))
     assert not is_proven({**proof, "salt": "00" * 32}, tmp_path, vault.public_key("log"))
     session.rollback()
     person = session.get_one(Subject, subject.id, populate_existing=True)
     assert (person.wrapped_key, person.sealed_name) == (None, None)
     assert session.scalars(select(Face).where(Face.subject_id == subject.id)).all() == []
-    assert not [blob for blob, (context, _) in vault.blobs.items() if context[0] == subject.uid]
+    left = {blob for blob, (context, _) in vault.blobs.items() if context[0] == subject.uid}
+    assert left <= set(session.scalars(select(Erasure)).one().blobs)  # for the job, and no key
     with pytest.raises(KeyDestroyed):
         consent.key_of(vault, person)
     assert key.epoch in vault.epochs  # destroyed by the job that is on its way

@@ -12,7 +12,7 @@ from annotator.core.errors import ConsentMissing, InvalidInput
 from annotator.models import PURPOSES, ConsentEvent, Notice, Renewal, Subject
 
 GRANTING = ("given", "renewed")
-
+Moment = dt.datetime | ColumnElement[dt.datetime]  # a parameter, where many moments are asked about
 
 # What each purpose allows, as the end of "agrees to ...".
 USES = {
@@ -98,7 +98,7 @@ def outdated_at(session: Session, *, event: ConsentEvent) -> dt.datetime | None:
     )
 
 
-def allowing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
+def allowing(purpose: str, at: Moment) -> ColumnElement[bool]:
     """The gate as a condition on ``Subject`` for queries over many people.
 
     Must say the same as ``allowed``; a property test compares the two.
@@ -155,7 +155,7 @@ def _may_speak(event: ConsentEvent, majority_at: dt.datetime | None, at: dt.date
     return event.at >= majority_at
 
 
-def _standing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
+def _standing(purpose: str, at: Moment) -> ColumnElement[bool]:
     event, later = aliased(ConsentEvent), aliased(ConsentEvent)
     newer = select(later.id).where(
         later.subject_id == event.subject_id,
@@ -184,7 +184,7 @@ def _standing(purpose: str, at: dt.datetime) -> ColumnElement[bool]:
     )
 
 
-def _outdated(event: Any, dataset_id: Any, purpose: str, at: dt.datetime) -> ColumnElement[bool]:
+def _outdated(event: Any, dataset_id: Any, purpose: str, at: Moment) -> ColumnElement[bool]:
     """Whether a later notice asks everybody anew about this purpose."""
     # SQLAlchemy looks one select up on its own; these are two and three deep.
     told = (

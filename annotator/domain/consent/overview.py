@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
@@ -98,16 +98,15 @@ def count_over_time(
     for _ in range(months):
         days.append(first)
         first = (first - dt.timedelta(days=1)).replace(day=1)
-    counts = []
-    for day in reversed(days):
-        rows = {}
-        for purpose in PURPOSES:
-            query = select(func.count(Subject.id)).where(
-                Subject.dataset_id == dataset.id, allowing(purpose, day)
-            )
-            rows[purpose] = session.scalar(query) or 0
-        counts.append((day, rows))
-    return counts
+    # Writing the gate down as SQL takes longer than asking it; so once, for every moment.
+    when = bindparam("moment", type_=Subject.created_at.type)
+    query = select(*(func.count(case((allowing(purpose, when), 1))) for purpose in PURPOSES)).where(
+        Subject.dataset_id == dataset.id
+    )
+    return [
+        (day, dict(zip(PURPOSES, session.execute(query, {"moment": day}).one(), strict=True)))
+        for day in reversed(days)
+    ]
 
 
 def _is_in(state: str) -> ColumnElement[bool]:

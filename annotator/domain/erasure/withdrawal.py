@@ -84,6 +84,8 @@ def withdraw_subject(
     consequences = foresee(session, subject=subject, purposes=PURPOSES)
     if not told:
         _tell_consent(session, subject, PURPOSES, by, actor)
+    # The erasure is the last that the log tells of a person; a receipt of it is checked for that.
+    marked = _mark(session, subject, consequences, actor)
     audit.append(
         session,
         action="subject.erased",
@@ -96,10 +98,9 @@ def withdraw_subject(
     subject.sealed_name = subject.sealed_contact = subject.group = None
     subject.sealed_guardian_name = subject.sealed_guardian_contact = subject.majority_at = None
     subject.withdrawn_at = now()
-    blobs = holdings.list_blobs(session, subject_id=subject.id)
+    blobs = [*holdings.list_blobs(session, subject_id=subject.id), *marked]
     _delete_faces(session, subject)
     consent.forget_statements(session, subject=subject)
-    blobs += _mark(session, subject, consequences, actor)
     job = _begin(session, subject, PURPOSES, blobs=blobs, epoch=epoch, by=by)
     return Withdrawal(consequences, job, tuple(blobs))
 
