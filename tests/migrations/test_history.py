@@ -134,7 +134,7 @@ def test_a_newer_database_is_refused(engine: Engine) -> None:
 
 
 def test_those_who_withdrew_before_wait_for_the_ledger(engine: Engine) -> None:
-    migrate.upgrade(engine, "0001")
+    migrate.upgrade(engine, "0005")
     moment = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
     add_person(engine)
     with engine.begin() as connection:
