@@ -79,7 +79,7 @@ def make_subject(
     return subject
 
 
-def make_known_subject(session: Session, vault: Any, dataset: Dataset) -> Subject:
+def make_known_subject(session: Session, vault: Any, dataset: Dataset, **fields: Any) -> Subject:
     """A person of whom every text is sealed that there may be, and a signed paper.
 
     Whatever is sealed holds the word Canary.
@@ -95,6 +95,7 @@ def make_known_subject(session: Session, vault: Any, dataset: Dataset) -> Subjec
         statement=consent.Statement(
             name="A. Canary", note="Canary said so aloud", scan=b"%PDF-1.7 Canary"
         ),
+        **fields,
     )
 
 

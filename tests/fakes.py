@@ -297,6 +297,19 @@ class FakeWork:
             raise Cancelled
 
 
+class WritingWork(FakeWork):
+    """Takes the write lock when a transaction begins, as a worker does."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        info = {audit.VAULT: lambda: self.tools.vault}
+        with Session(self.engine, expire_on_commit=False, info=info) as session:
+            session.connection(execution_options={"writing": True})
+            yield session
+            session.commit()
+            bury(session, self.tools.vault)
+
+
 def bury(session: Session, vault: Any) -> None:
     """Deletes the blobs that a committed session left without a row, as the doors do."""
     for blob in session.info.pop("dead_blobs", []):

@@ -136,10 +136,12 @@ class Vault:
             NotFound: there is no such blob.
         """
         context = self._blob_context(subject, blob, kind, revision)
-        with self._blobs.open(blob) as sealed:
-            return self._with_either(
-                subject, key, lambda secret: open_whole(secret, context, sealed)
-            )
+
+        def read(secret: bytes) -> bytes:
+            with self._blobs.open(blob) as sealed:
+                return open_whole(secret, context, sealed)
+
+        return self._with_either(subject, key, read)
 
     def stream_blob(
         self,

@@ -25,6 +25,7 @@ KIND_WORDS = {
     "erase": "Finish a withdrawal",
     "renew_epoch": "Renew the keys",
     "sweep_blobs": "Remove orphans",
+    "checkpoint": "Sign the log",
     "expire": "Close what ended",
     "rekey_subject": "Give a person a new key",
 }

@@ -72,7 +72,7 @@ def test_consent_is_recorded_by_keyboard_alone(
     page = open_as("curator", f"/datasets/{dataset.id}/people/new")
     page.focus("#code")
     page.keyboard.type("P-7")
-    for _ in range(4):  # over name, contact and group to the first purpose
+    for _ in range(5):  # over name, contact, group and the folded minors to the first purpose
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.value") == "store"
     page.keyboard.press("Space")

@@ -13,7 +13,7 @@ from annotator.bootstrap import Toolbox
 from annotator.cli import main
 from annotator.core.config import Settings
 from annotator.core.errors import AnnotatorError
-from annotator.domain import consent, erasure
+from annotator.domain import consent, erasure, jobs
 from annotator.models import Face, Subject
 from annotator.worker import run_job
 
@@ -77,7 +77,14 @@ class House:
                 session, subject=subject, purposes=purposes or ("store",), by=None
             )
             job = done.job.id
+        self.work(job)
+
+    def work(self, job: int) -> Any:
+        """Runs a job; answers its result."""
+        tools = self.tools()
         assert run_job(tools, job)
+        with tools.sessions() as session:
+            return jobs.get_job(session, job_id=job).result
 
 
 def people(session: Session) -> list[Subject]:

@@ -256,11 +256,11 @@ def test_the_log_tells_it_without_naming_anybody(
     entries = session.scalars(select(AuditEntry).order_by(AuditEntry.id)).all()[-3:]
     assert [entry.action for entry in entries] == [
         "consent.withdrawn",
-        "export.closed",
         "subject.erased",
+        "export.closed",
     ]
-    assert entries[-1].details == {"images": 2, "votes": 6}
-    assert entries[-1].subject is not None
+    assert entries[1].details == {"images": 2, "votes": 6}
+    assert all(entry.subject for entry in entries)
     text = json.dumps([entry.details for entry in entries])
     assert "Any Body" not in text
     assert people[0].uid not in text
@@ -445,6 +445,7 @@ def test_the_old_key_opens_nothing_and_the_others_open_everything(
     stolen = consent.key_of(vault, gone)
     blob, uid = faces[0].crop_blob, gone.uid
     assert open_crop(session, vault, faces[0])
+    copied = list(vault.read_sealed(blob))
     stolen_others = [
         consent.key_of(vault, session.get_one(Subject, face.subject_id)) for face in faces[1:]
     ]
@@ -456,6 +457,7 @@ def test_the_old_key_opens_nothing_and_the_others_open_everything(
     assert vault.open_blob(subject=uid, key=stolen, blob=blob, kind="crop")
     result = erasure.finish_withdrawal(real, **done.job.arguments)
     assert result == {"subject": gone.id, "epoch": 2}
+    vault.write_sealed(blob, copied)
     with pytest.raises((KeyDestroyed, Tampered)):
         vault.open_blob(subject=uid, key=stolen, blob=blob, kind="crop")
     for face, key in zip(faces[1:], stolen_others, strict=True):
@@ -473,9 +475,11 @@ def test_the_last_person_s_key_is_worthless_as_well(session: Session, real: Fake
     face = make_face(session, vault, subject)
     session.commit()
     stolen, blob = consent.key_of(vault, subject), face.crop_blob
+    copied = list(vault.read_sealed(blob))
     done = erasure.withdraw_subject(session, subject=subject, by=None)
     session.commit()
     assert erasure.finish_withdrawal(real, **done.job.arguments)["epoch"] == 2
+    vault.write_sealed(blob, copied)
     with pytest.raises((KeyDestroyed, Tampered)):
         vault.open_blob(subject=subject.uid, key=stolen, blob=blob, kind="crop")
 

@@ -92,7 +92,6 @@ def test_whoever_seals_is_known() -> None:
     }
     assert callers("seal_field") == {
         "audit/entries.py",
-        "consent/statements.py",
         "consent/subjects.py",
         "intake.py",
         "keys/rekeying.py",

@@ -27,15 +27,22 @@ from annotator.cli.installing import install
 from annotator.core.config import Settings
 from annotator.core.db import now
 from annotator.core.errors import AnnotatorError
-from annotator.domain import consent, erasure
+from annotator.domain import consent, erasure, holdings
 from annotator.domain.erasure import steps
-from annotator.models import AuditEntry, Face, Image, Job, Prediction, Subject
+from annotator.models import AuditEntry, Face, Image, Job, Subject
 from annotator.vault import Ledger, Vault, open_vault
 from annotator.vault.files import Disk
 from annotator.worker import run_job, sweep_jobs
-from tests.factories import make_dataset, make_face, make_model, make_prediction, make_subject
+from tests.factories import (
+    make_dataset,
+    make_face,
+    make_known_subject,
+    make_model,
+    make_prediction,
+    make_subject,
+)
 
-NAME, CONTACT, GROUP, FILE = "Xanthippe Q. Canary", "canary@nest.example", "canaries", "canary.jpg"
+GROUP, FILE = "canaries", "canary.jpg"
 PEOPLE, FACES = 3, 2
 WRITING = ("create", "write", "fsync", "replace", "remove", "make_folder", "fsync_folder")
 
@@ -67,8 +74,10 @@ def loot(tmp_path_factory: pytest.TempPathFactory) -> Loot:
     with tools.transaction() as session:
         dataset, model = make_dataset(session), make_model(session, "candidate")
         for number in range(PEOPLE):
-            mine = {"name": NAME, "contact": CONTACT, "group": GROUP} if number == 1 else {}
-            subject = make_subject(session, tools.vault, dataset, **mine)
+            if number == 1:
+                subject = make_known_subject(session, tools.vault, dataset, group=GROUP)
+            else:
+                subject = make_subject(session, tools.vault, dataset)
             for _ in range(FACES):
                 face = make_face(session, tools.vault, subject)
                 name_file(session, tools, face)
@@ -101,26 +110,25 @@ def find_canaries(data: Path) -> dict[str, bytes]:
         subject = person(session)
         found: dict[str, bytes | None] = {
             "key": subject.wrapped_key,
-            "name": subject.sealed_name,
-            "contact": subject.sealed_contact,
             "group": GROUP.encode(),
         }
-        for image, face in session.execute(
-            select(Image, Face).join(Face).where(Face.subject_id == subject.id)
-        ):
-            embedding = session.scalars(
-                select(Prediction.sealed_embedding).where(Prediction.face_id == face.id)
-            ).one()
+        for place in (*holdings.FIELDS, *holdings.BLOBS):
+            if not place.archive:
+                for each in holdings.list_items(
+                    session, holding=place, vault=tools.vault, subject_id=subject.id
+                ):
+                    value = each.value if isinstance(each.value, bytes) else each.value.encode()
+                    found[f"{place.name} {each.id}"] = value
+        for image in session.scalars(select(Image).where(Image.subject_id == subject.id)):
             found |= {
-                f"file name {image.id}": image.sealed_name,
                 f"fingerprint {image.id}": image.fingerprint,
                 f"picture {image.id}": image.uid.encode(),
-                f"rendition {image.id}": (image.redacted_blob or "").encode(),
-                f"crop {image.id}": face.crop_blob.encode(),
-                f"embedding {image.id}": embedding,
             }
     tools.engine.dispose()
     assert all(found.values())
+    told = {place.name for place in (*holdings.FIELDS, *holdings.BLOBS) if not place.archive}
+    missing = told - {what.rpartition(" ")[0] for what in found}
+    assert missing == {"images.original_blob"}  # what is ready has none any more
     return {what: value for what, value in found.items() if value}
 
 

@@ -136,13 +136,15 @@ def test_a_newer_database_is_refused(engine: Engine) -> None:
 def test_those_who_withdrew_before_wait_for_the_ledger(engine: Engine) -> None:
     migrate.upgrade(engine, "0001")
     moment = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
-    with Session(engine) as session:
-        dataset = Dataset(name="Pilot")
-        session.add(dataset)
-        session.flush()
-        for code, when in (("P-1", None), ("P-2", moment)):
-            session.add(Subject(uid=code, dataset_id=dataset.id, code=code, withdrawn_at=when))
-        session.commit()
+    add_person(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO subjects (uid, dataset_id, code, created_at, withdrawn_at) "
+                "VALUES ('w', 1, 'P-2', '2026-01-01 00:00:00', :moment)"
+            ),
+            {"moment": moment.replace(tzinfo=None) if engine.name == "sqlite" else moment},
+        )
     migrate.upgrade(engine)
     with Session(engine) as session:
         row = session.query(Erasure).one()

@@ -15,7 +15,8 @@ from annotator.vault import create_vault, open_vault
 from tests.vault.simulated_disk import FOLDER, KEY_FILE, SimulatedDisk
 
 VAULT = Path(__file__).resolve().parents[2] / "annotator" / "vault"
-MODULES = sorted(path for path in VAULT.rglob("*.py") if path.name != "files.py")
+# ``kms.py`` talks to a program through pipes and has no path in it.
+MODULES = sorted(p for p in VAULT.rglob("*.py") if p.name not in {"files.py", "kms.py"})
 # What touches no file, of a module that mostly does.
 HARMLESS = {"os": {"urandom", "getpid"}, "io": {"BytesIO"}}
 FORBIDDEN = {"fcntl", "glob", "mmap", "shutil", "tempfile"}

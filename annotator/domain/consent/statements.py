@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from annotator.core.errors import InvalidInput, NotFound
 from annotator.domain import audit
-from annotator.domain.consent.subjects import hold_key, key_of
-from annotator.domain.ports import SubjectKey, Vault
+from annotator.domain.consent.subjects import hold_key, key_of, seal_words
+from annotator.domain.ports import Vault
 from annotator.models import ASSENTS, PARTIES, ConsentStatement, Notice, Subject
 
 KIND = "evidence"  # of the sealed blob
@@ -126,31 +126,23 @@ def write_statement(
     if statement.name.strip() or statement.note.strip() or statement.scan:
         if vault is None:
             raise ValueError("a vault is needed to seal what was said")
-        _seal(hold_key(session, vault=vault, subject=subject), vault, subject, row, statement)
+        key = hold_key(session, vault=vault, subject=subject)
+        seal_words(
+            row,
+            vault=vault,
+            subject=subject,
+            key=key,
+            sealed_name=statement.name,
+            sealed_note=statement.note,
+        )
+        if statement.scan:
+            row.evidence_type = read_type(statement.scan)
+            row.evidence_blob = vault.seal_blob(
+                subject=subject.uid, key=key, kind=KIND, data=statement.scan
+            )
     session.add(row)
     session.flush()
     return row
-
-
-def _seal(
-    key: SubjectKey, vault: Vault, subject: Subject, row: ConsentStatement, statement: Statement
-) -> None:
-    for column, text in (("sealed_name", statement.name), ("sealed_note", statement.note)):
-        if text.strip():
-            sealed = vault.seal_field(
-                subject=subject.uid,
-                key=key,
-                table="statements",
-                column=column,
-                row=row.uid,
-                text=text.strip(),
-            )
-            setattr(row, column, sealed)
-    if statement.scan:
-        row.evidence_type = read_type(statement.scan)
-        row.evidence_blob = vault.seal_blob(
-            subject=subject.uid, key=key, kind=KIND, data=statement.scan
-        )
 
 
 def get_statement(session: Session, *, statement_id: int) -> ConsentStatement:

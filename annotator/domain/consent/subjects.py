@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from annotator.core.errors import Conflict, KeyDestroyed, NotFound
 from annotator.domain import audit
 from annotator.domain.ports import SubjectKey, Vault
-from annotator.models import Dataset, Installation, Subject
+from annotator.models import ConsentStatement, Dataset, Installation, Subject
 
 
 def create_subject(
@@ -61,10 +61,11 @@ def create_subject(
         key_version=key.version,
         majority_at=majority_at,
     )
-    _seal(
-        vault,
+    seal_words(
         subject,
-        key,
+        vault=vault,
+        subject=subject,
+        key=key,
         sealed_name=name,
         sealed_contact=contact,
         sealed_guardian_name=guardian_name,
@@ -205,7 +206,14 @@ def set_guardian(
     """
     key = hold_key(session, vault=vault, subject=subject)
     subject.majority_at = majority_at
-    _seal(vault, subject, key, sealed_guardian_name=name, sealed_guardian_contact=contact)
+    seal_words(
+        subject,
+        vault=vault,
+        subject=subject,
+        key=key,
+        sealed_guardian_name=name,
+        sealed_guardian_contact=contact,
+    )
     session.flush()
     actor = actor or audit.actor_of(by)
     audit.append(session, action="subject.guardian_set", actor=actor, subject=subject)
@@ -226,18 +234,26 @@ def open_column(vault: Vault, subject: Subject, column: str) -> str:
     )
 
 
-def _seal(vault: Vault, subject: Subject, key: SubjectKey, **columns: str) -> None:
+def seal_words(
+    row: Subject | ConsentStatement,
+    *,
+    vault: Vault,
+    subject: Subject,
+    key: SubjectKey,
+    **columns: str,
+) -> None:
+    """Seals texts into columns of a row of a person; an empty text leaves what is there."""
     for column, text in columns.items():
         if text.strip():
             sealed = vault.seal_field(
                 subject=subject.uid,
                 key=key,
-                table="subjects",
+                table=row.__tablename__,
                 column=column,
-                row=subject.uid,
+                row=row.uid,
                 text=text.strip(),
             )
-            setattr(subject, column, sealed)
+            setattr(row, column, sealed)
 
 
 def suggest_codes(session: Session, *, dataset: Dataset, text: str, limit: int = 20) -> list[str]:

@@ -106,7 +106,7 @@ def renew_epoch(work: jobs.Work, *, epoch: int = 0) -> dict[str, int]:
             actor="worker",
             epoch=newest,
             keys=renewed,
-            damaged=damaged,
+            damaged=len(damaged),  # `scrub` says whose
         )
     return {"keys": renewed, "epoch": newest, "damaged": len(damaged)}
 

@@ -3,6 +3,7 @@
 With a real vault, on SQLite and on PostgreSQL.
 """
 
+import datetime as dt
 import os
 import shutil
 import threading
@@ -17,7 +18,7 @@ from sqlalchemy import Engine, event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from annotator.core.db import Base, open_engine
+from annotator.core.db import Base, now, open_engine
 from annotator.core.errors import (
     AnnotatorError,
     Conflict,
@@ -49,7 +50,7 @@ from tests.factories import (
     make_subject,
     make_user,
 )
-from tests.fakes import FakeTools, FakeWork, bury
+from tests.fakes import FakeTools, FakeWork, WritingWork, bury
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -621,16 +622,13 @@ def test_things_that_keep_turning_up_end_the_job_not_the_promise(
     assert person.read_all()
 
 
-class BusyWork(FakeWork):
-    """Transactions as the doors open them: writers wait for each other."""
+class BusyWork(WritingWork):
+    """Leaves others a gap between two transactions, as the doors do."""
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
-            session.connection(execution_options={"writing": True})
+        with super().transaction() as session:
             yield session
-            session.commit()
-            bury(session, self.tools.vault)
         time.sleep(0.002)
 
 
@@ -716,6 +714,41 @@ def test_an_upload_that_has_its_key_already_keeps_the_rotation_waiting(
     person.start()
     person.run()
     assert b"in between" in person.read_all()
+
+
+def test_words_are_sealed_with_the_key_of_now_though_the_person_was_loaded_before(
+    person: Person,
+) -> None:
+    with Session(person.work.engine, expire_on_commit=False) as session:
+        subject = session.get_one(Subject, person.id)
+        notice = subject.events[0].notice
+        assert notice is not None
+        session.commit()
+        stale = consent.key_of(person.vault, subject)
+        for _ in range(2):
+            person.start()
+            person.run()
+        consent.set_guardian(
+            session, vault=person.vault, subject=subject, majority_at=None, name="Later Canary"
+        )
+        consent.record_consent(
+            session,
+            vault=person.vault,
+            subject=subject,
+            purposes=["store"],
+            notice=notice,
+            expression="paper",
+            expires_at=now() + dt.timedelta(days=9),
+            statement=consent.Statement(name="L. Canary", scan=b"%PDF-1.7 later"),
+        )
+        session.commit()
+    found = person.read_all()
+    assert [each for each in ("Later Canary", "L. Canary", b"%PDF-1.7 later") if each in found] == [
+        "Later Canary",
+        "L. Canary",
+        b"%PDF-1.7 later",
+    ]
+    assert opens_any(person.vault, person.uid, stale, person.blobs()) == []
 
 
 # What was sealed outside of a transaction

@@ -24,6 +24,7 @@ class Remembering(LazyImaging):
     """Detecting takes seconds on one core; the same pixels have the same faces."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._found: dict[tuple[bytes, str], list[Detection]] = {}
 
     def detect(self, pixels: Any, purpose: Literal["subject", "redaction"]) -> list[Detection]:
