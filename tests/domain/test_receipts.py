@@ -63,7 +63,7 @@ def test_an_erasure_is_proven_with_the_salt_that_was_taken_out_before(
     assert actions(receipt)[-1] == "subject.erased"
     assert receipt["renewal"] is None
     assert done.job is not None
-    erasure.renew_epoch(work, **done.job.arguments)
+    erasure.finish_withdrawal(work, **done.job.arguments)
     receipt = receipts.make_erasure_receipt(session, vault=vault, opened=opened)
     assert receipt["renewal"]["entry"]["action"] == "keys.renewed"
 

@@ -50,7 +50,7 @@ def made(
         early = receipts.make_erasure_receipt(session, vault=vault, opened=opened)
         session.commit()
         assert done.job is not None
-        erasure.renew_epoch(FakeWork(engine, FakeTools(vault=vault)), **done.job.arguments)
+        erasure.finish_withdrawal(FakeWork(engine, FakeTools(vault=vault)), **done.job.arguments)
         late = receipts.make_erasure_receipt(session, vault=vault, opened=opened)
     yield {"consent": consent, "early": early, "late": late}
     engine.dispose()
