@@ -36,10 +36,13 @@ def test_a_receipt_tells_what_its_person_agreed_to(
     assert actions(receipt) == ["subject.created", "consent.given", "consent.withdrawn"]
     assert [item["number"] for item in receipt["entries"]] == [1, 2, 3]
     assert receipt["entries"][2]["entry"]["details"] == {"purposes": ["train"]}
-    events = receipt["record"]["events"]
-    assert (events[0]["purpose"], events[-1]["kind"]) == ("store", "withdrawn")
-    assert len(events[0]["notice"]["sha256"]) == 64
-    assert "P-7" not in audit.canonical(receipt).decode()
+    events = receipt["record"]["dpv:hasConsentStatus"]
+    told = (events[0]["annotator:purpose"], events[-1]["annotator:kind"])
+    assert told == ("store", "withdrawn")
+    assert (
+        receipt["record"]["dpv:hasNotice"][0]["schema:sha256"] in events[0]["dpv:hasNotice"]["@id"]
+    )
+    assert "P-7" not in audit.canonical(receipt["entries"]).decode()
 
 
 def test_two_receipts_of_a_log_that_stands_still_are_the_same(
