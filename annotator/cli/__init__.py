@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 refused or failed (one sentence on stderr), 2 wrong usage.
     """
     forbid_dumps()
+    os.umask(0o077)  # the database, copies and whatever is taken out are for their owner alone
     try:
         code = cli.main(args=arguments, prog_name="annotator", standalone_mode=False)
     except click.UsageError as error:

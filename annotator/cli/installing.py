@@ -171,7 +171,10 @@ def _clear_unfinished(tools: Toolbox) -> None:
         Conflict: there is an installation, or there may be one.
     """
     keys, mark = tools.data / KEYS, tools.data / UNFINISHED
-    known = Conflict(f"There is an installation in '{tools.data}' already.")
+    known = Conflict(
+        f"There is an installation in '{tools.data}' already; start it with `run`, or name "
+        "another folder in ANNOTATOR_DATA."
+    )
     if not mark.exists():
         if (keys / RING_NAME).exists() or any(tools.data.glob(f"{BLOBS}/*/*")):
             raise known

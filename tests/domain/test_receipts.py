@@ -39,6 +39,7 @@ def test_a_receipt_tells_what_its_person_agreed_to(
     events = consent.read_record(receipt["record"])
     assert (events[0].purpose, events[-1].kind) == ("store", "withdrawn")
     assert len(events[0].notice or "") == 64
+    assert "P-7" not in audit.canonical(receipt["entries"]).decode()
 
 
 def test_two_receipts_of_a_log_that_stands_still_are_the_same(

@@ -178,7 +178,7 @@ def test_everything_is_withdrawn_and_proven(
     assert (person.wrapped_key, person.sealed_name) == (None, None)
     assert session.scalars(select(Face).where(Face.subject_id == subject.id)).all() == []
     left = {blob for blob, (context, _) in vault.blobs.items() if context[0] == subject.uid}
-    assert left <= set(session.scalars(select(Erasure)).one().blobs)  # for the job, and no key
+    assert left <= set(session.scalars(select(Erasure)).one().blobs)  # without a key; a job's work
     with pytest.raises(KeyDestroyed):
         consent.key_of(vault, person)
     assert key.epoch in vault.epochs  # destroyed by the job that is on its way

@@ -20,7 +20,7 @@ from sqlalchemy import delete, event, select, update
 from sqlalchemy.orm import Session
 
 from annotator.core.db import now
-from annotator.core.errors import KeyDestroyed, Tampered
+from annotator.core.errors import KeyDestroyed, Locked, Tampered
 from annotator.domain.ports import SubjectKey, Vault
 from annotator.models import AuditEntry, AuditHead, AuditNode, AuditSalt, Subject
 from annotator.vault import merkle
@@ -187,9 +187,9 @@ class _Names:
         if keys:
             return row, self._open(vault, subject, keys, row.sealed)
         # It is this transaction that destroys the key: any other took the salt along. Damage to
-        # either must not keep anybody from withdrawing.
+        # either, or a locked epoch, must not keep anybody from withdrawing.
         last = self._last.get(subject.id)
-        with suppress(KeyDestroyed, Tampered):
+        with suppress(KeyDestroyed, Locked, Tampered):
             return (row, self._open(vault, subject, last, row.sealed)) if last else None
         return None
 
