@@ -2,8 +2,9 @@
 
 from urllib.parse import urlsplit
 
-from flask import Blueprint, flash, redirect, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup
 from wtforms import IntegerField, SelectChoice, SelectField, StringField
 from wtforms.validators import InputRequired, Length, NumberRange
 
@@ -11,7 +12,7 @@ from annotator.core.errors import Conflict, NotFound
 from annotator.domain import consent, invitations
 from annotator.models import Dataset, Subject
 from annotator.web.forms import Form, strip
-from annotator.web.languages import SOURCE, catalogues, name_of
+from annotator.web.languages import SOURCE, catalogues, name_of, speaking
 from annotator.web.links import outside
 from annotator.web.own import draw_code
 from annotator.web.rendering import page
@@ -116,15 +117,20 @@ def _make(subject: Subject, dataset: Dataset, kind: str, form: NewLink) -> Respo
     )
     chosen = form.language.data
     address = outside(PAGES[kind], secret=secret, lang=None if chosen == SOURCE else chosen)
+    with speaking(chosen):
+        letter = render_template(
+            "invitations/_letter.html",
+            dataset=dataset,
+            invitation=invitation,
+            address=address,
+            code=draw_code(address),
+        )
     body = page(
         "invitations/made.html",
         dataset=dataset,
         subject=subject,
-        invitation=invitation,
-        address=address,
-        code=draw_code(address),
+        letter=Markup(letter),  # noqa: S704 - a template of ours, escaped already
         here_only=urlsplit(address).hostname in HERE,
-        chosen=chosen,
     )
     return body, 201, {"Referrer-Policy": "no-referrer"}
 

@@ -7,7 +7,8 @@ nothing stay English, so the app can move page by page.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from gettext import NullTranslations, c2py
 from pathlib import Path
@@ -78,6 +79,16 @@ def language() -> str:
         wanted = [code for code, _ in request.accept_languages]
         g.language = chosen or negotiate_locale(wanted, known, sep="-") or SOURCE
     return str(g.language)
+
+
+@contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """Speaks another language for a while: for a letter to somebody who does not read this page."""
+    before, g.language = language(), code
+    try:
+        yield
+    finally:
+        g.language = before
 
 
 def gettext(message: str) -> str:

@@ -4,7 +4,7 @@ from sqlalchemy import select, update
 
 from annotator.cli import main
 from annotator.domain import erasure
-from annotator.models import Erasure, Job
+from annotator.models import AuditSalt, Erasure, Job
 from annotator.worker import run_job, sweep_jobs
 from tests.cli.house import House, opens, people
 
@@ -45,6 +45,16 @@ def test_a_withdrawal_waits_for_a_disabled_epoch(house: House) -> None:
     assert try_again(house).state == "done"
     assert tools.vault.epochs == (2,)
     assert [opens(tools, number) for number in range(3)] == [False, True, True]
+
+
+def test_a_disabled_epoch_keeps_nobody_from_withdrawing(house: House) -> None:
+    tools = house.tools()
+    switch("disable", 1)
+    with tools.transaction() as session:
+        erasure.withdraw_subject(session, subject=people(session)[0], by=None)
+    with tools.sessions() as session:
+        assert people(session)[0].wrapped_key is None
+        assert session.get(AuditSalt, people(session)[0].id) is None
 
 
 def test_a_disabled_epoch_that_holds_nobody_is_destroyed_with_the_others(house: House) -> None:

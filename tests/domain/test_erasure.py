@@ -256,10 +256,10 @@ def test_the_log_tells_it_without_naming_anybody(
     entries = session.scalars(select(AuditEntry).order_by(AuditEntry.id)).all()[-3:]
     assert [entry.action for entry in entries] == [
         "consent.withdrawn",
-        "subject.erased",
         "export.closed",
+        "subject.erased",
     ]
-    assert entries[1].details == {"images": 2, "votes": 6}
+    assert entries[-1].details == {"images": 2, "votes": 6}
     assert all(entry.subject for entry in entries)
     text = json.dumps([entry.details for entry in entries])
     assert "Any Body" not in text

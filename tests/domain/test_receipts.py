@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from annotator.core.errors import NotFound
-from annotator.domain import consent, erasure, receipts
+from annotator.domain import audit, consent, erasure, receipts
 from annotator.models import Dataset, Subject
 from tests.factories import make_dataset, make_subject
 from tests.fakes import FakeVault, FakeWork

@@ -44,6 +44,8 @@ def test_somebody_new_is_invited_and_the_link_is_shown_once(
     address = address_in(made.text)
     assert "no telephone can open it" in made.text  # it begins with localhost
     assert "lang=de" in address
+    assert "Dürfen wir Bilder von Ihrem Gesicht haben?" in made.text
+    assert "Show it, print it or send it now" in made.text  # the colleague reads English
     assert "Dürfen wir Bilder" in client.get(address).text
     person = session.query(Subject).one()
     assert (person.code, consent.given_purposes(session, subject=person)) == ("P-7", {})

@@ -16,9 +16,12 @@ from annotator.web.assets import find_folder
 
 TEMPLATES = find_folder("templates")
 MARKED = [
-    path
-    for folder in ("links", "joining", "own", "allowing", "capture")
-    for path in sorted((TEMPLATES / folder).glob("*.html"))
+    TEMPLATES / "invitations" / "_letter.html",  # read by the person who is invited
+    *(
+        path
+        for folder in ("links", "joining", "own", "allowing", "capture")
+        for path in sorted((TEMPLATES / folder).glob("*.html"))
+    ),
 ]
 WEB = Path(languages.__file__).parent
 CODES = [code for code in languages.catalogues() if code != languages.SOURCE]

@@ -183,7 +183,8 @@ def test_a_slow_server_is_waited_for(wire: Wire) -> None:
         assert sealed.size == 1_000_000
 
 
-@pytest.mark.parametrize("before_the_end", [PART + PART // 2, 10])
+# The second upload is some bytes longer or shorter than the first: its id is not always as long.
+@pytest.mark.parametrize("before_the_end", [PART + PART // 2, 200])
 def test_a_server_that_goes_away_mid_write_has_nothing_of_it(
     server: ObjectServer, wire: Wire, before_the_end: int
 ) -> None:
