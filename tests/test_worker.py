@@ -17,7 +17,7 @@ from annotator.core.config import Settings
 from annotator.core.db import Base, now
 from annotator.core.errors import Conflict, SyncFailed
 from annotator.domain import jobs, retention
-from annotator.models import Job
+from annotator.models import Installation, Job
 
 
 @pytest.fixture
@@ -261,6 +261,8 @@ def test_a_heartbeat_that_could_not_be_synced_ends_the_job(
 
 
 def test_the_closing_of_consents_is_planned_once_a_day_and_done(tools: Toolbox) -> None:
+    with tools.transaction() as session:
+        session.add(Installation(install="test", context="research"))
     for _ in range(3):  # a worker looks every few seconds
         worker.sweep_jobs(tools)
     with tools.sessions() as session:
@@ -271,7 +273,7 @@ def test_the_closing_of_consents_is_planned_once_a_day_and_done(tools: Toolbox) 
     with tools.transaction() as session:
         again = [job for job in jobs.list_jobs(session) if job.kind == retention.KIND]
         assert [job.id for job in again] == [planned]
-        again[0].created_at = now() - 1.01 * retention.EVERY
+        again[0].created_at = now() - 1.01 * jobs.DAY
     worker.sweep_jobs(tools)
     with tools.sessions() as session:
         kinds = [job.kind for job in jobs.list_jobs(session)]

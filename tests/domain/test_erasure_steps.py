@@ -18,7 +18,7 @@ from annotator.domain import consent, erasure, jobs
 from annotator.domain.erasure import keys, steps
 from annotator.models import AuditEntry, Dataset, Erasure, Job, Subject
 from tests.factories import make_dataset, make_face, make_subject
-from tests.fakes import FakeTools, FakeVault, FakeWork
+from tests.fakes import FakeTools, FakeVault, FakeWork, WritingWork
 
 PEOPLE = 5
 
@@ -56,17 +56,6 @@ def failing(call: Any, times: int) -> Any:
         return call(*arguments, **more)
 
     return fail
-
-
-class Writing(FakeWork):
-    """Takes the write lock when a transaction begins, as a worker does."""
-
-    @contextmanager
-    def transaction(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
-            session.connection(execution_options={"writing": True})
-            yield session
-            session.commit()
 
 
 def test_a_withdrawal_is_seen_until_it_is_finished(
@@ -302,7 +291,7 @@ def test_two_workers_at_once_do_no_harm(
 
     def finish(arguments: dict[str, Any]) -> None:
         try:
-            erasure.finish_withdrawal(Writing(engine, tools), **arguments)
+            erasure.finish_withdrawal(WritingWork(engine, tools), **arguments)
         except Exception as error:  # noqa: BLE001 - shown below
             failures.append(error)
 
