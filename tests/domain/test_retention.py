@@ -243,6 +243,7 @@ def test_the_job_sweeps_everybody_and_twice_is_once(
 
 def test_a_sweep_is_planned_once_a_day(session: Session) -> None:
     session.add(Installation(install="test", context="research"))
+    session.commit()
     assert retention.start_daily_sweep(session) is not None
     assert retention.start_daily_sweep(session) is None
     assert retention.start_daily_sweep(session, at=now() + 1.01 * DAY) is not None
