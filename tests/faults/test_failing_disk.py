@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from annotator.bootstrap.artist import DrawingArtist
 from annotator.cli.installing import install
 from annotator.core.config import Settings
+from annotator.core.errors import SyncFailed
 from annotator.domain import accounts, holdings, intake, upkeep
 from annotator.models import Dataset, Face, Image, Job, Subject
 from annotator.vault import open_vault
@@ -133,7 +134,16 @@ def test_a_redaction_fails_whole_at_every_call_and_then_works(shop: Shop, error:
         job_id = receive(shop, crop + called.to_bytes(2))
         faces = shop.count(Face)
         shop.disk.plan(called, error)
-        assert run_job(shop.tools, job_id)
+        try:
+            assert run_job(shop.tools, job_id)
+        except SyncFailed:  # the worker ends here, and the sweeper of another has it done anew
+            shop.disk.heal()
+            with shop.tools.transaction() as session:
+                session.get_one(Job, job_id).state = "queued"
+            assert run_job(shop.tools, job_id)
+            assert shop.count(Face) == faces + 1
+            called += 1
+            continue
         made = shop.disk.names()
         shop.disk.heal()
         ended = len(made) <= called

@@ -103,12 +103,15 @@ class Person:
         return wait_for(ended, 200)
 
 
+FACTS = consent.fill_notice(organisation="Clinic", contact="privacy@clinic.example", years=3)
+
+
 def record(person: Person) -> int:
     """A dataset, its people, their consents, their pictures, and a vote on every face."""
     made = person.ask(
         "POST",
         "/datasets",
-        {"name": "Pilot", "votes_per_face": 1, "notice": "We keep pictures of you."},
+        {"name": "Pilot", "votes_per_face": 1, "notice": {"en": FACTS.as_dict()}},
     )
     dataset, artist = int(made["id"]), DrawingArtist(LazyImaging())
     agreed = [{"purposes": PURPOSES, "expression": "ticked", "expires": "2029-01-01"}]

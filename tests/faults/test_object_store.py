@@ -13,6 +13,7 @@ from annotator.core.config import Settings
 from annotator.core.errors import StorageFailed
 from annotator.domain import consent, erasure
 from annotator.models import Face, Subject
+from annotator.worker import run_job
 from tests.factories import grey_png, make_dataset
 from tests.installation import Installation
 from tests.vault.object_server import BUCKET, ObjectServer, serve_objects
@@ -90,8 +91,9 @@ def test_the_walk(
         faces = session.scalars(select(Face).where(Face.subject_id == gone.id))
         theirs = [face.crop_blob for face in faces]
         assert len(theirs) == 2
-        erasure.withdraw_subject(session, subject=gone, by=None)
+        done = erasure.withdraw_subject(session, subject=gone, by=None)
         assert f"{PREFIX}/{theirs[0]}" in server.objects()  # not before the commit
+    assert run_job(tools, done.job.id)
     left = server.objects()
     assert not {f"{PREFIX}/{blob}" for blob in theirs} & set(left)
     with tools.sessions() as session:

@@ -17,6 +17,7 @@ import pytest
 from annotator.bootstrap.artist import DrawingArtist
 from annotator.bootstrap.imaging import LazyImaging
 from annotator.core.emotions import EMOTION_NAMES, LABEL_NAMES
+from annotator.domain import consent
 from tests.browser.conftest import CHROMIUM
 from tests.installation import ADMIN, PASSWORD, Installation, is_served, wait_for
 
@@ -78,17 +79,25 @@ def make_dataset(page: Any) -> str:
     page.goto("/datasets/new")
     page.get_by_label("Name").fill("Pilot")
     page.get_by_label("Votes per face").fill(str(VOTES_GIVEN + 1))
-    page.get_by_label("Organisation").fill("The clinic")
-    page.get_by_label("Contact").fill("privacy@clinic.example")
     press(page, "Make the dataset")
-    page.wait_for_url(re.compile(r"/datasets/\d+"))
-    return re.search(r"/datasets/\d+", page.url)[0]
+    page.wait_for_url(re.compile(r"/datasets/\d+/notices/new"))
+    dataset = re.search(r"/datasets/\d+", page.url)[0]
+    facts = consent.fill_notice(
+        organisation="The clinic", contact="privacy@clinic.example", years=3
+    )
+    for name, text in facts.as_dict().items():
+        page.fill(f'[name="en-{name}"]', text)
+    for box in page.locator('input[name="purposes"]').all():
+        box.check()
+    press(page, "Put this version in force")
+    page.wait_for_url(re.compile(rf"{dataset}/notices$"))
+    return dataset
 
 
 def record_person(page: Any, dataset: str) -> None:
     page.goto(f"{dataset}/people/new")
     page.get_by_label("Code").fill("P-1")
-    page.get_by_label("Name").fill("Drawn person")
+    page.fill("#name", "Drawn person")
     for box in page.locator('input[name="purposes"]').all():
         box.check()
     page.locator('input[name="expression"]').first.check()

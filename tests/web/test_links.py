@@ -34,6 +34,8 @@ BY_LINK = {
     "own.picture",
     "own.confirm",
     "own.withdraw",
+    "allowing.ask",
+    "allowing.answer",
     "capture.show",
     "capture.receive",
 }
