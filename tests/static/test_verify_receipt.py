@@ -151,8 +151,8 @@ def changes(value: Any) -> list[Any]:
     if isinstance(value, int):
         return [value + 1, value - 1, str(value)]
     if isinstance(value, str):
-        other = "0" if value[-1:] != "0" else "1"
-        return [value[:-1] + other, value + other, other + value[1:], value[:-1], None]
+        first, last = ("1" if each == "0" else "0" for each in (value[:1], value[-1:]))
+        return [value[:-1] + last, value + last, first + value[1:], value[:-1], None]
     return [[0], {"more": 0}]
 
 
@@ -177,8 +177,10 @@ def test_every_change_of_a_single_field_is_found(
 ) -> None:
     receipt, file, count = made[name], tmp_path / "receipt.json", 0
     assert judge(program, receipt, vkey(vault), file) == 0
-    for path, value in leaves(receipt):
-        for other in changes(value):
+    for number, (path, value) in enumerate(leaves(receipt)):
+        others = changes(value)
+        # Of the long record each field is changed in one way, in turn; the rest in every way.
+        for other in others if "record" not in path else [others[number % len(others)]]:
             changed = edit(receipt, path, other)
             assert changed != receipt
             assert judge(program, changed, vkey(vault), file) == 1, (path, other)
